@@ -1,0 +1,22 @@
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := haproxy iproute2 odbc-postgresql openssh-client openssh-server postgresql unixodbc
+
+.DEFAULT_GOAL := help
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+$(VENV)/.ready: requirements.txt scripts/venv
+	@scripts/venv $(VENV) requirements.txt
+
+packages:
+	@scripts/system-packages $(PACKAGES)
+
+setup: packages $(VENV)/.ready ## Install what the demo and the tests need
+
+lock: ## Renew requirements.txt from requirements.in
+	@uv pip compile -q --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
+
+.PHONY: help packages setup lock
