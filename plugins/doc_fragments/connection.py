@@ -1,0 +1,77 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options of every module that talks to the application's database."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  engine:
+    description: The database engine.
+    type: str
+    choices: [sqlite, postgresql]
+    default: sqlite
+  login_db:
+    description:
+      - Name of the database; for SQLite the path of the database file.
+      - Required unless O(connection_string) is given.
+    type: str
+    aliases: [db, database]
+  login_host:
+    description: Host of the database server.
+    type: str
+    default: localhost
+  login_port:
+    description: Port of the database server; by default the engine's usual one.
+    type: int
+  login_unix_socket:
+    description: Folder of the server's Unix socket; used in place of O(login_host).
+    type: str
+    default: ''
+  login_user:
+    description: The user to connect as. It needs the right to change the schema.
+    type: str
+    default: ''
+  login_password:
+    description: The user's password. It never appears in output, diffs, errors or the ledger.
+    type: str
+  connection_string:
+    description:
+      - A whole ODBC connection string, in place of the other login options.
+      - For PostgreSQL C(Protocol=7.4-1) and C(BoolsAsChar=0) are added unless it names its own.
+    type: str
+  odbc_driver:
+    description: The ODBC driver's registered name, or the path of its library; by default the first psqlODBC driver found.
+    type: str
+  ssl_mode:
+    description: How the connection to a PostgreSQL server is encrypted and verified (libpq's C(sslmode)).
+    type: str
+    choices: [disable, allow, prefer, require, verify-ca, verify-full]
+    default: prefer
+  connect_timeout:
+    description: Seconds to wait for a connection.
+    type: int
+    default: 10
+  application_name:
+    description: What the server's session list shows of this connection.
+    type: str
+    default: everup.deploy
+  schema:
+    description: Schema of the collection's own tables; by default the first of the user's search path. Not for SQLite.
+    type: str
+    default: ''
+  table_prefix:
+    description: Prefix of the names of the collection's own tables.
+    type: str
+    default: everup_
+  expand_history_table:
+    description: Name of the history of the expand phase; by default O(table_prefix) and C(expand_history).
+    type: str
+  contract_history_table:
+    description: Name of the history of the contract phase; by default O(table_prefix) and C(contract_history).
+    type: str
+requirements:
+  - pyodbc, unixODBC and the psqlODBC driver, for PostgreSQL
+"""

@@ -1,0 +1,35 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options of the modules that read a migrations folder."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  path:
+    description:
+      - The migrations folder on the host that the module runs on; it holds one folder per phase.
+      - A script is named C(VERSION_description.sql), where VERSION is digits joined by C(.), C(_) or C(-); Flyway's C(V7__x.sql)
+        is read as well. Text is UTF-8, or UTF-16 with BOM.
+    type: path
+    required: true
+  expand_folder:
+    description: Name of the folder of the expand phase below O(path).
+    type: str
+    default: expand
+  contract_folder:
+    description: Name of the folder of the contract phase below O(path).
+    type: str
+    default: contract
+  placeholders:
+    description:
+      - Values for C(${name}) in the scripts. An undefined one is an error; C($${) is a literal C(${).
+      - Checksums, diffs and the history know only the text before the values were put in.
+    type: dict
+    default: {}
+  target:
+    description: The last version to look at; scripts beyond it wait for a later run.
+    type: str
+"""

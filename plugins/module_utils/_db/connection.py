@@ -1,0 +1,67 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The connection options every database module shares, and the one place that turns them into an engine."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+
+from .engines.base import Engine
+from .engines.postgresql import PostgresqlEngine, connection_string
+from .engines.sqlite import SqliteEngine
+from .errors import DatabaseError
+
+CONNECTION_SPEC = {
+    "engine": {"type": "str", "choices": ["sqlite", "postgresql"], "default": "sqlite"},
+    "login_db": {"type": "str", "aliases": ["db", "database"]},
+    "login_host": {"type": "str", "default": "localhost"},
+    "login_port": {"type": "int"},
+    "login_unix_socket": {"type": "str", "default": ""},
+    "login_user": {"type": "str", "default": ""},
+    "login_password": {"type": "str", "no_log": True},
+    "connection_string": {"type": "str", "no_log": True},
+    "odbc_driver": {"type": "str"},
+    "ssl_mode": {
+        "type": "str",
+        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+        "default": "prefer",
+    },
+    "connect_timeout": {"type": "int", "default": 10},
+    "application_name": {"type": "str", "default": "everup.deploy"},
+    "schema": {"type": "str", "default": ""},
+    "table_prefix": {"type": "str", "default": "everup_"},
+}
+
+
+def connect(params: dict, create: bool = False) -> Engine:
+    """Connect to the database that the options name.
+
+    Parameters:
+        params: module parameters with CONNECTION_SPEC.
+        create: an embedded database that does not exist yet is created.
+
+    Raises:
+        DatabaseError: options are missing or contradict each other, or the connection fails.
+    """
+    if params["engine"] == "sqlite":
+        if params["connection_string"]:
+            raise DatabaseError("connection_string is for server engines: give the SQLite file as login_db.")
+        if not params["login_db"]:
+            raise DatabaseError("login_db is missing: it is the path of the SQLite database file.")
+        if params["schema"]:
+            raise DatabaseError("SQLite has no schemas: leave schema empty and use table_prefix.")
+        return SqliteEngine(params["login_db"], params["application_name"], create)
+    if not params["login_db"] and not params["connection_string"]:
+        raise DatabaseError("login_db or connection_string is missing: which database is it?")
+    return PostgresqlEngine(connection_string(params, params["application_name"]), params["schema"], params["connect_timeout"])
+
+
+def whoami() -> str:
+    """Return user@host of this process, for 'by whom' columns."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{platform.node()}"

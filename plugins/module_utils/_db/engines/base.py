@@ -1,0 +1,151 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The interface every database engine implements; nothing outside engines/ knows which one it talks to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Iterator
+
+from ..lexis import Lexis, ScriptError, Statement
+
+TRANSACTION_WORDS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ABORT")
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A session that holds the lock another one waits for, as far as the engine can tell."""
+
+    session: str
+    user: str = ""
+    program: str = ""
+    host: str = ""
+    statement: str = ""
+    age_seconds: float | None = None
+
+    def __str__(self) -> str:
+        parts = [f"session {self.session}"]
+        parts += [f"user {self.user}"] if self.user else []
+        parts += [f"program '{self.program}'"] if self.program else []
+        parts += [f"from {self.host}"] if self.host else []
+        parts += [f"in a transaction for {self.age_seconds:.0f} s"] if self.age_seconds is not None else []
+        parts += [f"last statement: {' '.join(self.statement.split())[:200]}"] if self.statement else []
+        return ", ".join(parts)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+class Engine(ABC):
+    """One connection to one database.
+
+    Autocommit is on outside :meth:`transaction`. Parameters are written ``?`` on every engine. Every error of
+    the driver leaves as DatabaseError, and a lock time-out as its subclass LockTimeout.
+
+    Attributes:
+        name: as the ``engine`` option names it.
+        lexis: how scripts are split.
+        transactional_ddl: schema changes roll back with the transaction they ran in.
+        types: column types of the ledger: text, name, time, count, flag-free on purpose.
+        schema: the schema of the collection's own tables, empty for the connection's default.
+    """
+
+    name = ""
+    lexis = Lexis()
+    transactional_ddl = True
+    types: dict = {}
+    schema = ""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection, and with it every lock of the session."""
+
+    @abstractmethod
+    def query(self, sql: str, parameters: tuple = ()) -> list[dict]:
+        """Return the rows of one statement as dicts with lower-case keys and ISO 8601 UTC text for times."""
+
+    @abstractmethod
+    def execute(self, sql: str, parameters: tuple = ()) -> int:
+        """Run one statement and return the number of rows it changed, -1 where the engine does not say."""
+
+    @abstractmethod
+    def run_script_statement(self, statement: Statement) -> None:
+        """Run one statement of a user's script, to the end of its last result."""
+
+    @contextmanager
+    @abstractmethod
+    def transaction(self) -> Iterator[None]:
+        """Commit at the end of the block, roll back on any exception."""
+        yield
+
+    @abstractmethod
+    def set_lock_timeout(self, seconds: float | None) -> None:
+        """Bound every wait for a lock of this session from here on; None goes back to the connection's own value."""
+
+    @abstractmethod
+    def set_statement_timeout(self, seconds: float | None) -> None:
+        """Bound every statement of this session from here on; None goes back to the connection's own value."""
+
+    @abstractmethod
+    def try_session_lock(self, name: str) -> bool:
+        """Try once, without waiting in the server, to take an exclusive lock that ends with this session."""
+
+    @abstractmethod
+    def release_session_lock(self, name: str) -> None:
+        """Give back a lock of :meth:`try_session_lock`."""
+
+    @abstractmethod
+    def session_lock_holder(self, name: str) -> Blocker | None:
+        """Return who holds the session lock, or None when it is free or the engine cannot tell."""
+
+    @abstractmethod
+    def blockers(self) -> list[Blocker]:
+        """Return who blocks this session right now; called from another thread, through a connection of its own."""
+
+    @abstractmethod
+    def table_exists(self, table: str) -> bool:
+        """Return whether one of the collection's own tables is in the schema."""
+
+    @abstractmethod
+    def server_version(self) -> str:
+        """Return the server's version as text."""
+
+    @abstractmethod
+    def now(self) -> str:
+        """Return an SQL expression for the server's clock in UTC."""
+
+    @abstractmethod
+    def later(self, seconds: float) -> str:
+        """Return an SQL expression for the server's clock plus seconds."""
+
+    def create_schema(self) -> None:  # noqa: B027 - most engines need no schema of their own
+        """Create the schema of the collection's own tables where the engine has schemas and it is missing."""
+
+    def quote(self, identifier: str) -> str:
+        """Return an identifier quoted by the SQL standard."""
+        return '"' + identifier.replace('"', '""') + '"'
+
+    def table(self, name: str) -> str:
+        """Return the quoted name of one of the collection's own tables, with its schema."""
+        return f"{self.quote(self.schema)}.{self.quote(name)}" if self.schema else self.quote(name)
+
+    def check_statement(self, statement: Statement, source: str, in_transaction: bool) -> None:
+        """Refuse what this engine or our transaction could not run, before anything has run.
+
+        Raises:
+            ScriptError: names file, line and column.
+        """
+        if in_transaction and statement.words[:1] and self._is_transaction_control(statement.words):
+            raise ScriptError(
+                source,
+                statement.line,
+                statement.column,
+                f"{statement.words[0]} inside a script: the script and its history row commit together, so leave "
+                "transactions to everup, or put '-- everup: transaction=none' at the top",
+            )
+
+    @staticmethod
+    def _is_transaction_control(words: tuple) -> bool:
+        return words[0] in TRANSACTION_WORDS or words[:2] == ("START", "TRANSACTION")

@@ -1,0 +1,319 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""PostgreSQL through pyodbc and the psqlODBC driver.
+
+Facts relied on: DDL is transactional but for CONCURRENTLY, VACUUM, ALTER SYSTEM and database-level commands
+(PostgreSQL documentation, each command's notes); a lock time-out is SQLSTATE 55P03 and a statement time-out 57014
+(appendix A); an advisory lock ends with its session (13.3.5), and a session that *waits* for one holds a snapshot that
+CREATE INDEX CONCURRENTLY waits for, so the lock is only ever tried. psqlODBC: ``Protocol=7.4-1`` rolls the whole
+transaction back on an error, ``7.4-0`` lets a later commit succeed with the work lost, ``7.4-2`` goes on as if nothing
+had happened; ``pqopt`` hands libpq parameters through; a question mark outside literals is a parameter marker even
+without parameters.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+from contextlib import contextmanager
+from typing import Iterator
+
+from ..._redact import odbc_quote
+from ..errors import DatabaseError, LockTimeout
+from ..lexis import Lexis, ScriptError, Statement
+from .base import Blocker, Engine
+
+try:
+    import pyodbc
+except ImportError as import_error:  # said when the engine is used, with what to install
+    pyodbc = None
+    PYODBC_ERROR = str(import_error)
+
+_DRIVERS = ("PostgreSQL Unicode", "PostgreSQL Unicode(x64)", "PostgreSQL")
+_LOCK_TIMEOUT_STATES = ("55P03",)
+_OUTSIDE_TRANSACTION = (
+    ("VACUUM",),
+    ("CREATE", "DATABASE"),
+    ("DROP", "DATABASE"),
+    ("CREATE", "TABLESPACE"),
+    ("DROP", "TABLESPACE"),
+    ("ALTER", "SYSTEM"),
+)
+_BLOCKERS = """
+SELECT a.pid, a.usename, a.application_name, a.client_addr::text AS client_addr, a.query,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age
+FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids({pid}))
+"""
+_LOCK_HOLDER = """
+SELECT a.pid, a.usename, a.application_name, a.client_addr::text AS client_addr, a.query,
+       extract(epoch FROM clock_timestamp() - a.backend_start)::float8 AS age
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND (l.classid::bigint << 32 | l.objid::bigint) = {key}
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+class PostgresqlEngine(Engine):
+    """One session of a PostgreSQL server, 13 or newer.
+
+    Parameters:
+        connection_string: a whole ODBC connection string.
+        schema: schema of the collection's own tables; empty for the first of the search path.
+        connect_timeout: seconds to wait for the server.
+
+    Raises:
+        DatabaseError: pyodbc or the driver is missing, or the server cannot be reached or refuses us.
+    """
+
+    name = "postgresql"
+    lexis = Lexis(
+        nested_comments=True,
+        escape_strings=True,
+        dollar_quotes=True,
+        routine_bodies=True,
+        client_command="\\",
+    )
+    transactional_ddl = True
+    types = {  # noqa: RUF012 - a constant
+        "text": "text",
+        "name": "varchar(255)",
+        "time": "timestamptz",
+        "count": "bigint",
+        "serial": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    }
+
+    def __init__(self, connection_string: str, schema: str, connect_timeout: int) -> None:
+        if pyodbc is None:
+            raise DatabaseError(
+                f"pyodbc cannot be imported ({PYODBC_ERROR}): install it with 'pip install pyodbc', and unixODBC and the "
+                "driver with 'apt install unixodbc odbc-postgresql' (or 'dnf install unixODBC postgresql-odbc')."
+            )
+        self._connection_string = connection_string
+        self._connect_timeout = connect_timeout
+        self._connection = self._connect()
+        self.schema = schema
+        self.execute("SET TIME ZONE 'UTC'")
+        self._pid = self.query("SELECT pg_backend_pid() AS pid")[0]["pid"]
+
+    def _connect(self):
+        try:
+            return pyodbc.connect(self._connection_string, timeout=self._connect_timeout, autocommit=True)
+        except pyodbc.Error as error:
+            raise DatabaseError(f"PostgreSQL: no connection: {_text(error)}") from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def query(self, sql: str, parameters: tuple = ()) -> list[dict]:
+        cursor = self._run(sql, parameters)
+        names = [column[0].lower() for column in cursor.description or ()]
+        return [dict(zip(names, map(_plain, row))) for row in cursor.fetchall()]
+
+    def execute(self, sql: str, parameters: tuple = ()) -> int:
+        return self._run(sql, parameters).rowcount
+
+    def run_script_statement(self, statement: Statement) -> None:
+        sql = _without_markers(statement.text) if statement.has_marker else statement.text
+        cursor = self._run(sql, ())
+        try:
+            while cursor.nextset():
+                continue
+        except pyodbc.Error as error:
+            raise _mapped(error) from error
+
+    def _run(self, sql: str, parameters: tuple):
+        try:
+            return self._connection.execute(sql, *parameters)
+        except pyodbc.Error as error:
+            raise _mapped(error) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._connection.autocommit = False
+        try:
+            yield
+            try:
+                self._connection.commit()
+            except pyodbc.Error as error:
+                raise _mapped(error) from error
+        except BaseException:
+            self._give_up()
+            raise
+        finally:
+            self._back_to_autocommit()
+
+    def _give_up(self) -> None:
+        try:
+            self._connection.rollback()
+        except pyodbc.Error:
+            return  # the session is gone, and its transaction with it
+
+    def _back_to_autocommit(self) -> None:
+        try:
+            self._connection.autocommit = True
+        except pyodbc.Error:
+            return  # the session is gone; the next statement says so
+
+    def set_lock_timeout(self, seconds: float | None) -> None:
+        self._set("lock_timeout", seconds)
+
+    def set_statement_timeout(self, seconds: float | None) -> None:
+        self._set("statement_timeout", seconds)
+
+    def _set(self, setting: str, seconds: float | None) -> None:
+        value = "DEFAULT" if seconds is None else f"'{max(1, round(seconds * 1000))}ms'"
+        self.execute(f"SET {setting} = {value}")
+
+    def try_session_lock(self, name: str) -> bool:
+        return self.query(f"SELECT pg_try_advisory_lock({_lock_key(name)}) AS taken")[0]["taken"]
+
+    def release_session_lock(self, name: str) -> None:
+        self.query(f"SELECT pg_advisory_unlock({_lock_key(name)}) AS freed")
+
+    def session_lock_holder(self, name: str) -> Blocker | None:
+        rows = self.query(_LOCK_HOLDER.format(key=_lock_key(name)))
+        return _blocker(rows[0]) if rows else None
+
+    def blockers(self) -> list[Blocker]:
+        connection = self._connect()
+        try:
+            cursor = connection.execute(_BLOCKERS.format(pid=int(self._pid)))
+            names = [column[0] for column in cursor.description]
+            return [_blocker(dict(zip(names, row))) for row in cursor.fetchall()]
+        except pyodbc.Error as error:
+            raise _mapped(error) from error
+        finally:
+            connection.close()
+
+    def create_schema(self) -> None:
+        if self.schema and not self.query("SELECT 1 FROM pg_namespace WHERE nspname = ?", (self.schema,)):
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {self.quote(self.schema)}")
+
+    def table_exists(self, table: str) -> bool:
+        return self.query("SELECT to_regclass(?) IS NOT NULL AS there", (self.table(table),))[0]["there"]
+
+    def server_version(self) -> str:
+        return self.query("SHOW server_version")[0]["server_version"]
+
+    def now(self) -> str:
+        return "clock_timestamp()"
+
+    def later(self, seconds: float) -> str:
+        return f"(clock_timestamp() + interval '{float(seconds):.3f} seconds')"
+
+    def check_statement(self, statement: Statement, source: str, in_transaction: bool) -> None:
+        super().check_statement(statement, source, in_transaction)
+        words = statement.words
+        if words[:1] == ("COPY",) and re.search(r"(?i)\bfrom\s+stdin\b", statement.text):
+            raise ScriptError(
+                source,
+                statement.line,
+                statement.column,
+                "COPY FROM STDIN needs a client that streams: use INSERT instead",
+            )
+        alone = any(words[: len(prefix)] == prefix for prefix in _OUTSIDE_TRANSACTION) or "CONCURRENTLY" in words[:5]
+        if in_transaction and alone:
+            raise ScriptError(
+                source,
+                statement.line,
+                statement.column,
+                f"{' '.join(words[:4])} cannot run in a transaction: "
+                "put '-- everup: transaction=none' at the top of a script of its own",
+            )
+
+
+def connection_string(params: dict, application_name: str) -> str:
+    """Return the ODBC connection string of the login options.
+
+    Parameters:
+        params: the module's connection options.
+        application_name: what pg_stat_activity shows of us.
+
+    Raises:
+        DatabaseError: no driver is installed.
+    """
+    given = params.get("connection_string")
+    if given:
+        extra = "" if re.search(r"(?i)\bprotocol\s*=", given) else ";Protocol=7.4-1"
+        extra += "" if re.search(r"(?i)\bboolsaschar\s*=", given) else ";BoolsAsChar=0"
+        return given.rstrip(";") + extra
+    parts = {
+        "DRIVER": odbc_quote(params.get("odbc_driver") or _driver()),
+        "SERVER": params["login_unix_socket"] or params["login_host"],
+        "PORT": params["login_port"] or 5432,
+        "DATABASE": _bare(params, "login_db"),
+        "UID": _bare(params, "login_user"),
+        "PWD": odbc_quote(params["login_password"]) if params["login_password"] else "",
+        "SSLmode": params["ssl_mode"],
+        "Protocol": "7.4-1",
+        "BoolsAsChar": "0",
+        "pqopt": odbc_quote("application_name='" + application_name.replace("\\", "\\\\").replace("'", "\\'") + "'"),
+    }
+    return ";".join(f"{key}={value}" for key, value in parts.items() if value != "")
+
+
+def _bare(params: dict, option: str) -> str:
+    """Return an option as psqlODBC reads it: it knows braces for PWD and pqopt alone."""
+    value = params[option] or ""
+    if any(character in value for character in ";{}"):
+        raise DatabaseError(f"{option} may not hold ';', '{{' or '}}' with psqlODBC: give a whole connection_string.")
+    return value
+
+
+def _driver() -> str:
+    installed = pyodbc.drivers() if pyodbc else list(_DRIVERS)
+    for driver in _DRIVERS:
+        if driver in installed:
+            return driver
+    raise DatabaseError(
+        f"No psqlODBC driver is registered (found: {', '.join(installed) or 'none'}): install it with "
+        "'apt install odbc-postgresql' or 'dnf install postgresql-odbc', or name one with odbc_driver."
+    )
+
+
+def _plain(value):
+    """Return a value as JSON can hold it; times are UTC because the session's zone is."""
+    if isinstance(value, datetime.datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return value
+
+
+def _text(error) -> str:
+    """Return the server's own sentence out of a driver's message."""
+    text = str(error.args[-1] if error.args else error)
+    text = re.sub(r"^\[\w{5}\]\s*", "", text)
+    text = re.sub(r";?\s*Error while executing the query|\s*\(\d+\) \(SQL\w+\)", "", text)
+    return " ".join(text.split())
+
+
+def _mapped(error) -> DatabaseError:
+    state = error.args[0] if error.args else ""
+    kind = LockTimeout if state in _LOCK_TIMEOUT_STATES else DatabaseError
+    return kind(f"PostgreSQL: {_text(error)} (SQLSTATE {state})", sqlstate=state)
+
+
+def _lock_key(name: str) -> int:
+    """Return the 63-bit advisory lock key of a name."""
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:8], "big") >> 1
+
+
+def _blocker(row: dict) -> Blocker:
+    return Blocker(
+        session=str(row["pid"]),
+        user=row["usename"] or "",
+        program=row["application_name"] or "",
+        host=row["client_addr"] or "local socket",
+        statement=row["query"] or "",
+        age_seconds=row["age"],
+    )
+
+
+def _without_markers(sql: str) -> str:
+    """Return the statement inside a DO block, where the driver leaves question marks alone."""
+    tag = "$everup$"
+    inner = "$everup_statement$"
+    if tag in sql or inner in sql:
+        raise DatabaseError("A statement with the operator '?' may not hold the dollar quotes $everup$.")
+    return f"DO {tag} BEGIN EXECUTE {inner}{sql}{inner}; END {tag}"

@@ -1,0 +1,216 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""SQLite through Python's own sqlite3 module.
+
+Facts relied on, from sqlite.org: DDL is transactional ("Transactional SQL", lang_transaction.html); there is one
+writer at a time and BEGIN IMMEDIATE takes its place at once or waits for busy_timeout (pragma.html#pragma_busy_timeout);
+strftime() gives UTC (lang_datefunc.html); DROP COLUMN came with 3.35 (lang_altertable.html).
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from ..errors import DatabaseError, LockTimeout
+from ..lexis import Lexis, ScriptError, Statement
+from .base import Blocker, Engine
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows has none
+    fcntl = None
+
+_MINIMUM = (3, 35, 0)
+_BUSY = ("database is locked", "database table is locked", "database schema is locked")
+_DEFAULT_BUSY_SECONDS = 10.0
+_LOCK_FILE_SUFFIX = "-everup-lock"
+
+
+class SqliteEngine(Engine):
+    """One SQLite database file.
+
+    Parameters:
+        path: the database file.
+        application_name: written into the lock file, so that a waiting run can say who holds it.
+        create: create the file when it is missing; otherwise a missing file reads as an empty database.
+
+    Raises:
+        DatabaseError: the library is too old, or the file cannot be opened.
+    """
+
+    name = "sqlite"
+    lexis = Lexis(quotes='"`[', trigger_bodies=True, client_command=".")
+    transactional_ddl = True
+    types = {  # noqa: RUF012 - a constant
+        "text": "TEXT",
+        "name": "TEXT",
+        "time": "TEXT",
+        "count": "INTEGER",
+        "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    }
+
+    def __init__(self, path: str, application_name: str, create: bool) -> None:
+        if sqlite3.sqlite_version_info < _MINIMUM:
+            raise DatabaseError(
+                f"SQLite {sqlite3.sqlite_version} is too old: DROP COLUMN needs 3.35. Use a Python with a newer SQLite "
+                "(ansible_python_interpreter)."
+            )
+        self._path = Path(path)
+        self._program = application_name
+        self._lock_file = None
+        self._deadline: float | None = None
+        exists = self._path.exists()
+        if not exists and create and not self._path.parent.is_dir():
+            raise DatabaseError(f"The folder of the SQLite database {path} does not exist: check login_db.")
+        target = str(self._path) if exists or create else ":memory:"
+        try:
+            self._connection = sqlite3.connect(target, isolation_level=None, timeout=_DEFAULT_BUSY_SECONDS)
+            self._connection.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.Error as error:
+            raise DatabaseError(f"The SQLite database {path} cannot be opened: {error}") from error
+        self._connection.set_progress_handler(self._over_deadline, 10_000)
+
+    def close(self) -> None:
+        if self._lock_file:
+            self._lock_file.close()
+            self._lock_file = None
+        self._connection.close()
+
+    def query(self, sql: str, parameters: tuple = ()) -> list[dict]:
+        cursor = self._run(sql, parameters)
+        names = [column[0].lower() for column in cursor.description or ()]
+        return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+    def execute(self, sql: str, parameters: tuple = ()) -> int:
+        return self._run(sql, parameters).rowcount
+
+    def run_script_statement(self, statement: Statement) -> None:
+        self._run(statement.text, ()).fetchall()
+
+    def _run(self, sql: str, parameters: tuple) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, parameters)
+        except sqlite3.Error as error:
+            if any(text in str(error) for text in _BUSY):
+                raise LockTimeout(f"SQLite: {error}") from error
+            raise DatabaseError(f"SQLite: {error}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._run("BEGIN IMMEDIATE", ())
+        try:
+            yield
+            self._run("COMMIT", ())
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+            raise
+
+    def set_lock_timeout(self, seconds: float | None) -> None:
+        milliseconds = round((_DEFAULT_BUSY_SECONDS if seconds is None else seconds) * 1000)
+        self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
+
+    def set_statement_timeout(self, seconds: float | None) -> None:
+        """Bound the time from here on: SQLite has no statement time-out, a progress handler interrupts instead."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def _over_deadline(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def try_session_lock(self, name: str) -> bool:
+        """Lock a file beside the database with flock(2): it is freed when the process dies, however it dies."""
+        if fcntl is None:
+            return True
+        try:
+            lock_file = open(f"{self._path}{_LOCK_FILE_SUFFIX}", "a+", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise DatabaseError(f"The lock file beside {self._path} cannot be opened: {error.strerror}") from error
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock_file.close()
+            return False
+        lock_file.truncate(0)
+        json.dump(
+            {"pid": os.getpid(), "user": getpass.getuser(), "program": self._program, "since": time.time()},
+            lock_file,
+        )
+        lock_file.flush()
+        self._lock_file = lock_file
+        return True
+
+    def release_session_lock(self, name: str) -> None:
+        if self._lock_file:
+            self._lock_file.truncate(0)
+            self._lock_file.close()
+            self._lock_file = None
+
+    def session_lock_holder(self, name: str) -> Blocker | None:
+        try:
+            holder = json.loads(Path(f"{self._path}{_LOCK_FILE_SUFFIX}").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return Blocker(
+            session=f"process {holder['pid']}",
+            user=holder["user"],
+            program=holder["program"],
+            host="this host",
+            age_seconds=time.time() - holder["since"],
+        )
+
+    def blockers(self) -> list[Blocker]:
+        """Return the processes with a POSIX lock on the database or its WAL index (Linux, /proc/locks; proc(5))."""
+        inodes = set()
+        for suffix in ("", "-shm", "-wal"):
+            try:
+                inodes.add(os.stat(f"{self._path}{suffix}").st_ino)
+            except OSError:
+                continue
+        try:
+            lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        except OSError:
+            return []
+        pids = set()
+        for fields in (line.split() for line in lines):
+            if len(fields) >= 8 and fields[1] == "POSIX" and fields[3] == "WRITE" and int(fields[5].split(":")[2]) in inodes:
+                pids.add(int(fields[4]))
+        return [self._process(pid) for pid in sorted(pids - {os.getpid(), -1})]
+
+    @staticmethod
+    def _process(pid: int) -> Blocker:
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        except OSError:
+            command = ""
+        return Blocker(session=f"process {pid}", program=command[:200], host="this host")
+
+    def table_exists(self, table: str) -> bool:
+        return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
+
+    def server_version(self) -> str:
+        return sqlite3.sqlite_version
+
+    def now(self) -> str:
+        return "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+
+    def later(self, seconds: float) -> str:
+        return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{float(seconds):+.3f} seconds')"
+
+    def check_statement(self, statement: Statement, source: str, in_transaction: bool) -> None:
+        super().check_statement(statement, source, in_transaction)
+        outside_only = statement.words[:1] == ("VACUUM",) or statement.words[:2] == ("PRAGMA", "JOURNAL_MODE")
+        if in_transaction and outside_only:
+            raise ScriptError(
+                source,
+                statement.line,
+                statement.column,
+                f"{' '.join(statement.words[:2])} cannot run in a transaction: "
+                "put '-- everup: transaction=none' at the top of a script of its own",
+            )

@@ -1,0 +1,219 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The collection's own tables in the application's database: names, creation and upgrade, events, fencing."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+
+from .connection import whoami
+from .engines.base import Engine
+from .errors import DatabaseError, LeaseLost, LockTimeout
+
+PHASES = ("expand", "contract")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}$")
+_CREATE_SECONDS = 15.0
+
+LEDGER_SPEC = {
+    "expand_history_table": {"type": "str"},
+    "contract_history_table": {"type": "str"},
+}
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of the collection's own tables, unquoted."""
+
+    prefix: str
+    expand_history: str
+    contract_history: str
+
+    @property
+    def steps(self) -> str:
+        return f"{self.prefix}ledger"
+
+    @property
+    def lease(self) -> str:
+        return f"{self.prefix}lease"
+
+    @property
+    def release(self) -> str:
+        return f"{self.prefix}release"
+
+    @property
+    def member(self) -> str:
+        return f"{self.prefix}member"
+
+    @property
+    def event(self) -> str:
+        return f"{self.prefix}event"
+
+    def history(self, phase: str) -> str:
+        return {"expand": self.expand_history, "contract": self.contract_history}[phase]
+
+    @classmethod
+    def of(cls, params: dict) -> Names:
+        """Return the names that the options ask for.
+
+        Raises:
+            DatabaseError: a name is not a plain identifier.
+        """
+        prefix = params["table_prefix"]
+        names = cls(
+            prefix,
+            params.get("expand_history_table") or f"{prefix}expand_history",
+            params.get("contract_history_table") or f"{prefix}contract_history",
+        )
+        given = {
+            "table_prefix": prefix or "everup_",
+            "schema": params["schema"] or "public",
+            "expand_history_table": names.expand_history,
+            "contract_history_table": names.contract_history,
+        }
+        for option, name in given.items():
+            if not _IDENTIFIER.match(name):
+                raise DatabaseError(f"{option} is '{name}': it must be letters, digits and underscores.")
+        if names.expand_history == names.contract_history:
+            raise DatabaseError("expand_history_table and contract_history_table are the same: they count separately.")
+        return names
+
+
+# Every step is applied once, in order, and never edited after it was released: the ledger upgrades itself.
+# {types} of the engine, {t.<table>} quoted names. A new step goes to the end.
+_STEPS = (
+    (
+        "CREATE TABLE {release} (id {count} NOT NULL PRIMARY KEY, version {name} NOT NULL, state {name} NOT NULL,"
+        " reached {name} NOT NULL, schema_version {name}, plan_hash {name}, reason {text}, opened_by {name},"
+        " opened_at {time}, expanding_at {time}, expanded_at {time}, rolling_at {time}, rolled_at {time},"
+        " contracting_at {time}, contracted_at {time}, rolling_back_at {time}, rolled_back_at {time},"
+        " failed_at {time}, aborted_at {time})",
+        "CREATE TABLE {lease} (name {name} NOT NULL PRIMARY KEY, token {count} NOT NULL, release_id {count},"
+        " holder {name}, holder_process {text}, taken_at {time}, renewed_at {time}, expires_at {time})",
+        "CREATE TABLE {member} (release_id {count} NOT NULL, host {name} NOT NULL, web_group {name} NOT NULL,"
+        " state {name} NOT NULL, version_before {name}, version_after {name}, reason {text}, planned_at {time},"
+        " changed_at {time}, PRIMARY KEY (release_id, host))",
+        "CREATE TABLE {event} (id {serial}, at {time} NOT NULL, who {name} NOT NULL, what {name} NOT NULL,"
+        " release_id {count}, subject {name}, detail {text})",
+    ),
+)
+_HISTORY = (
+    "CREATE TABLE {table} (version {name} NOT NULL PRIMARY KEY, description {text} NOT NULL, script {text} NOT NULL,"
+    " checksum {name} NOT NULL, state {name} NOT NULL, statements_done {count} NOT NULL,"
+    " statements_total {count} NOT NULL, started_at {time} NOT NULL, finished_at {time}, applied_by {name} NOT NULL,"
+    " release_version {name}, error {text})"
+)
+
+
+class Ledger:
+    """Access to the collection's own tables on one connection.
+
+    Parameters:
+        db: the engine.
+        names: the tables' names.
+    """
+
+    def __init__(self, db: Engine, names: Names) -> None:
+        self.db = db
+        self.names = names
+
+    def exists(self) -> bool:
+        """Return whether the ledger was created in this database."""
+        return self.db.table_exists(self.names.steps)
+
+    def history_exists(self, phase: str) -> bool:
+        """Return whether a phase has its history table."""
+        return self.db.table_exists(self.names.history(phase))
+
+    def ensure(self) -> None:
+        """Create the tables on first use and bring an older ledger up to this version.
+
+        Safe when several processes do it at once: the session lock lets one in, the others find it done.
+
+        Raises:
+            DatabaseError: the ledger was written by a newer everup.deploy, or the tables cannot be created.
+        """
+        if self._is_current():
+            return
+        lock = f"everup ledger {self.names.steps}"
+        deadline = time.monotonic() + _CREATE_SECONDS
+        while not self.db.try_session_lock(lock):
+            if time.monotonic() > deadline:
+                holder = self.db.session_lock_holder(lock)
+                raise LockTimeout(f"The ledger's tables wait to be created since {_CREATE_SECONDS:.0f} s: {holder} does it.")
+            time.sleep(0.1)
+        try:
+            if not self._is_current():
+                self._create()
+        finally:
+            self.db.release_session_lock(lock)
+
+    def _is_current(self) -> bool:
+        if not self.exists():
+            return False
+        done = self._steps_done()
+        if done > len(_STEPS):
+            raise DatabaseError(
+                f"The ledger {self.names.steps} is at step {done}, this everup.deploy knows {len(_STEPS)}: "
+                "a newer version of the collection has been here. Upgrade the collection."
+            )
+        return done == len(_STEPS) and all(self.history_exists(phase) for phase in PHASES)
+
+    def _steps_done(self) -> int:
+        return self.db.query(f"SELECT coalesce(max(step), 0) AS done FROM {self.db.table(self.names.steps)}")[0]["done"]
+
+    def _create(self) -> None:
+        db, words = self.db, dict(self.db.types)
+        words.update({name: db.table(getattr(self.names, name)) for name in ("release", "lease", "member", "event")})
+        with db.transaction():
+            db.create_schema()
+            steps = db.table(self.names.steps)
+            if not self.exists():
+                db.execute(
+                    f"CREATE TABLE {steps} (step {words['count']} NOT NULL PRIMARY KEY, applied_at {words['time']} NOT NULL)"
+                )
+            for number in range(self._steps_done() + 1, len(_STEPS) + 1):
+                for statement in _STEPS[number - 1]:
+                    db.execute(statement.format(**words))
+                db.execute(f"INSERT INTO {steps} (step, applied_at) VALUES (?, {db.now()})", (number,))
+            for phase in PHASES:
+                if not self.history_exists(phase):
+                    db.execute(_HISTORY.format(table=db.table(self.names.history(phase)), **self.db.types))
+
+    def event(self, what: str, release_id: int | None = None, subject: str = "", **detail) -> None:
+        """Append one event; call it inside the transaction of what it tells about."""
+        self.db.execute(
+            f"INSERT INTO {self.db.table(self.names.event)} (at, who, what, release_id, subject, detail)"
+            f" VALUES ({self.db.now()}, ?, ?, ?, ?, ?)",
+            (whoami(), what, release_id, subject, json.dumps(detail, sort_keys=True)),
+        )
+
+    def assert_token(self, token: int, ttl_seconds: float) -> None:
+        """Renew the lease by its fencing token; call it inside the transaction that the token shall guard.
+
+        Raises:
+            LeaseLost: the token is not the newest: the transaction must not commit.
+        """
+        renewed = self.db.execute(
+            f"UPDATE {self.db.table(self.names.lease)} SET renewed_at = {self.db.now()},"
+            f" expires_at = {self.db.later(ttl_seconds)} WHERE name = 'release' AND token = ? AND holder IS NOT NULL",
+            (token,),
+        )
+        if renewed != 1:
+            raise LeaseLost(self.describe_lost(token))
+
+    def describe_lost(self, token: int) -> str:
+        """Return the sentence about a fencing token that no longer holds the lease."""
+        rows = self.db.query(f"SELECT holder, token, taken_at, expires_at FROM {self.db.table(self.names.lease)}")
+        now = rows[0] if rows else {}
+        if now.get("holder"):
+            return (
+                f"The lease is lost: this run has fencing token {token}, but {now['holder']} took it at {now['taken_at']} "
+                f"with token {now['token']}. Nothing was changed. Let that run finish; then run this again."
+            )
+        return (
+            f"The lease is lost: this run's fencing token {token} is no longer valid and nobody holds the lease now. "
+            "Nothing was changed. Run the same command again: it takes a new lease and goes on."
+        )

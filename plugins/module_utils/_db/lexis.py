@@ -1,0 +1,250 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Splits a SQL script into statements with the place of each, by the lexical rules of one engine."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Iterator
+
+from .._errors import EverupError
+
+
+@dataclass(frozen=True)
+class Lexis:
+    """The lexical habits of an engine that decide where a statement ends.
+
+    Attributes:
+        nested_comments: block comments nest (PostgreSQL, SQL Server) or end at the first ``*/`` (SQLite, MySQL).
+        escape_strings: ``E'...'`` strings with backslash escapes (PostgreSQL).
+        dollar_quotes: ``$tag$ ... $tag$`` literals (PostgreSQL).
+        quotes: opening characters of quoted identifiers, beside the string quote ``'``.
+        trigger_bodies: in CREATE TRIGGER only ``; END ;`` ends the statement (SQLite, sqlite3_complete()).
+        routine_bodies: in CREATE FUNCTION/PROCEDURE a ``BEGIN ATOMIC ... END`` body holds semicolons (PostgreSQL 14).
+        client_command: first character of a line that only the engine's own client understands (psql ``\\``).
+    """
+
+    nested_comments: bool = False
+    escape_strings: bool = False
+    dollar_quotes: bool = False
+    quotes: str = '"'
+    trigger_bodies: bool = False
+    routine_bodies: bool = False
+    client_command: str = ""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a script.
+
+    Attributes:
+        text: the statement without its closing semicolon and without comments around it.
+        line, column: where it starts, from 1.
+        words: its first words in upper case, comments left out (at most eight).
+        has_marker: a question mark stands outside literals, which ODBC would take for a parameter.
+    """
+
+    text: str
+    line: int
+    column: int
+    words: tuple
+    has_marker: bool = False
+
+
+class ScriptError(EverupError):
+    """A script cannot be read; the message names file, line and column."""
+
+    def __init__(self, source: str, line: int, column: int, what: str) -> None:
+        super().__init__(f"{source}:{line}:{column}: {what}", file=source, line=line, column=column)
+
+
+class Places:
+    """Turns an offset in a text into line and column, both from 1."""
+
+    def __init__(self, text: str) -> None:
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def of(self, offset: int) -> tuple[int, int]:
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+
+@dataclass(frozen=True)
+class Token:
+    """A lexical unit: kind is one of word, number, string, comment, semicolon, space, marker, command or other."""
+
+    kind: str
+    text: str
+    start: int
+
+
+_CLOSERS = {"'": "'", '"': '"', "`": "`", "[": "]"}
+_PLAIN = re.compile(
+    r"(?P<space>\s+)|(?P<comment>--[^\n]*)|(?P<word>[^\W\d][\w$#@]*)|(?P<number>\d[\w.]*)|(?P<semicolon>;)|(?P<marker>\?)"
+)
+_DOLLAR = re.compile(r"\$(?:[^\W\d]\w*)?\$")
+
+
+def tokens(text: str, lexis: Lexis, source: str) -> Iterator[Token]:
+    """Yield every token of text; joined together they are the text again.
+
+    Raises:
+        ScriptError: a quote, comment or dollar quote is not closed.
+    """
+    places = Places(text)
+    position, line_is_blank = 0, True
+    while position < len(text):
+        start = position
+        kind, position = _next(text, start, lexis, places, source, line_is_blank)
+        token = Token(kind, text[start:position], start)
+        line_is_blank = "\n" in token.text if kind == "space" else False
+        if kind == "space" and start == 0:
+            line_is_blank = True
+        yield token
+
+
+def _next(text: str, start: int, lexis: Lexis, places: Places, source: str, line_is_blank: bool) -> tuple[str, int]:
+    """Return kind and end of the token that starts at start."""
+    character = text[start]
+    if line_is_blank and lexis.client_command and character == lexis.client_command:
+        end = text.find("\n", start)
+        return "command", len(text) if end < 0 else end
+    if lexis.escape_strings and character in "eE" and text.startswith("'", start + 1):
+        return "string", _quoted_end(text, start + 1, "'", True, places, source)
+    if character == "'" or character in lexis.quotes:
+        return "string", _quoted_end(text, start, _CLOSERS[character], False, places, source)
+    if text.startswith("/*", start):
+        return "comment", _comment_end(text, start, lexis.nested_comments, places, source)
+    if lexis.dollar_quotes and character == "$":
+        match = _DOLLAR.match(text, start)
+        if match:
+            end = text.find(match.group(), match.end())
+            if end < 0:
+                raise ScriptError(source, *places.of(start), f"the dollar quote {match.group()} is not closed")
+            return "string", end + len(match.group())
+    match = _PLAIN.match(text, start)
+    if match:
+        return match.lastgroup, match.end()
+    return "other", start + 1
+
+
+def _quoted_end(text: str, start: int, closer: str, backslash: bool, places: Places, source: str) -> int:
+    position = start + 1
+    while True:
+        end = text.find(closer, position)
+        if end < 0:
+            raise ScriptError(source, *places.of(start), f"the quote {text[start]} is not closed")
+        escape = text.find("\\", position, end) if backslash else -1
+        if escape >= 0:
+            position = escape + 2
+        elif text.startswith(closer, end + 1):
+            position = end + 2
+        else:
+            return end + 1
+
+
+def _comment_end(text: str, start: int, nested: bool, places: Places, source: str) -> int:
+    depth = 0
+    for match in re.compile(r"/\*|\*/").finditer(text, start):
+        if match.group() == "*/":
+            depth -= 1
+        elif nested or depth == 0:
+            depth += 1
+        if depth == 0:
+            return match.end()
+    raise ScriptError(source, *places.of(start), "the comment /* is not closed")
+
+
+def split(text: str, lexis: Lexis, source: str) -> list[Statement]:
+    """Split a script into its statements; statements that are only comments are left out.
+
+    Parameters:
+        text: the script, newlines normalised.
+        lexis: the engine's lexical rules.
+        source: the file's name for errors.
+
+    Raises:
+        ScriptError: something is not closed, or a line is a command of the engine's own client.
+    """
+    places = Places(text)
+    statements: list[Statement] = []
+    body = _Body(lexis)
+    first = last = None
+    for token in tokens(text, lexis, source):
+        if token.kind in ("space", "comment"):
+            continue
+        if token.kind == "command":
+            word = token.text.split()[0]
+            raise ScriptError(
+                source,
+                *places.of(token.start),
+                f"{word} is a command of the engine's own client, not SQL: take it out",
+            )
+        if token.kind == "semicolon" and not body.continues():
+            if first is not None:
+                statements.append(_statement(text, first, last, body, places))
+            first, body = None, _Body(lexis)
+            continue
+        if first is None:
+            first = token.start
+        last = token.start + len(token.text)
+        body.see(token)
+    if first is not None:
+        if body.is_open():
+            raise ScriptError(source, *places.of(first), "the body of this statement has no END")
+        statements.append(_statement(text, first, last, body, places))
+    return statements
+
+
+def _statement(text: str, first: int, last: int, body: _Body, places: Places) -> Statement:
+    return Statement(text[first:last], *places.of(first), tuple(body.words), body.has_marker)
+
+
+class _Body:
+    """Watches one statement go by and says whether a semicolon ends it."""
+
+    def __init__(self, lexis: Lexis) -> None:
+        self._lexis = lexis
+        self.words: list[str] = []
+        self.has_marker = False
+        self._depth = 0
+        self._trigger_began = False
+        self._recent: list[str] = []
+
+    def see(self, token: Token) -> None:
+        self.has_marker = self.has_marker or token.kind == "marker"
+        word = token.text.upper() if token.kind == "word" else ";" if token.kind == "semicolon" else ""
+        self._recent = [*self._recent[-1:], word]
+        if not word or word == ";":
+            return
+        if len(self.words) < 8:
+            self.words.append(word)
+        if self._is_trigger() and word == "BEGIN":
+            self._trigger_began = True
+        if self._is_routine():
+            if word == "BEGIN" or (word == "CASE" and self._depth):
+                self._depth += 1
+            elif word == "END" and self._depth:
+                self._depth -= 1
+
+    def continues(self) -> bool:
+        """Return whether the semicolon at hand belongs to the statement's body."""
+        if self._is_trigger() and self._trigger_began and self._recent != [";", "END"]:
+            return True
+        return self._depth > 0
+
+    def is_open(self) -> bool:
+        """Return whether the script may not end here: a body has begun and its END is missing."""
+        return self._depth > 0 or (self._is_trigger() and self._trigger_began and self._recent[-1:] != ["END"])
+
+    def _created(self) -> str:
+        kinds = [w for w in self.words[1:5] if w not in ("OR", "REPLACE", "TEMP", "TEMPORARY")]
+        return kinds[0] if kinds and self.words[0] == "CREATE" else ""
+
+    def _is_trigger(self) -> bool:
+        return self._lexis.trigger_bodies and self._created() == "TRIGGER"
+
+    def _is_routine(self) -> bool:
+        return self._lexis.routine_bodies and self._created() in ("FUNCTION", "PROCEDURE")

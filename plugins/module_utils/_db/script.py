@@ -1,0 +1,202 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads a script file: decoding, checksum, header directives, placeholders, statements."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .lexis import Lexis, Places, ScriptError, Statement, split, tokens
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_DIRECTIVE = re.compile(r"--\s*everup:\s*(?P<body>.*)$")
+_PLACEHOLDER = re.compile(r"\$\$\{|\$\{(?P<name>[^}\n]*)\}|\$\{")
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?$")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+@dataclass(frozen=True)
+class Directives:
+    """What a script's header asks for.
+
+    Attributes:
+        transaction: false for ``transaction=none``: each statement commits by itself.
+        lock_timeout, statement_timeout: seconds, or None for the caller's value.
+        idempotent: every statement may safely run twice.
+        allow: lint rules that are waived, with the reason given.
+    """
+
+    transaction: bool = True
+    lock_timeout: float | None = None
+    statement_timeout: float | None = None
+    idempotent: bool = False
+    allow: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script, read and ready: its text before placeholders, checksum, directives and statements."""
+
+    source: str
+    text: str
+    checksum: str
+    directives: Directives
+    statements: tuple
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds of '250ms', '2s', '5m', '1h' or a bare number of seconds.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    match = _DURATION.match(str(text).strip())
+    if not match:
+        raise ValueError(f"'{text}' is no duration: write it as 250ms, 2s, 5m or 1h")
+    return float(match.group("number")) * _UNIT_SECONDS[match.group("unit")]
+
+
+def decode(data: bytes, source: str) -> str:
+    """Return the text of a script file with newlines normalised to ``\\n`` and without BOM.
+
+    Accepts UTF-8 with or without BOM and UTF-16 with BOM (SQL Server Management Studio writes it).
+
+    Raises:
+        ScriptError: the bytes are neither.
+    """
+    encoding, body = "utf-8", data
+    for bom, name in _BOMS:
+        if data.startswith(bom):
+            encoding, body = name, data[len(bom) :]
+            break
+    try:
+        text = body.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = body[: error.start].decode(encoding, "replace").count("\n") + 1
+        raise ScriptError(
+            source,
+            line,
+            1,
+            f"byte {error.start} is not {encoding.upper()}: save the file as UTF-8, or as UTF-16 with BOM",
+        ) from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    zero = text.find("\0")
+    if zero >= 0:
+        raise ScriptError(source, *Places(text).of(zero), "a zero byte: UTF-16 without BOM? Save the file as UTF-8")
+    return text
+
+
+def checksum(text: str) -> str:
+    """Return the SHA-256 of the decoded, newline-normalised text in hex."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def substitute(text: str, values: dict, source: str) -> str:
+    """Return text with each ``${name}`` replaced by its value and each ``$${`` by ``${``.
+
+    Raises:
+        ScriptError: a placeholder is undefined, not closed, or its value holds a newline (places would shift).
+    """
+    places = Places(text)
+
+    def replacement(match: re.Match) -> str:
+        if match.group() == "$${":
+            return "${"
+        name, place = match.group("name"), places.of(match.start())
+        if name is None:
+            raise ScriptError(source, *place, "the placeholder ${ is not closed; write $${ for a literal ${")
+        if name not in values:
+            known = ", ".join(sorted(values)) or "none"
+            raise ScriptError(source, *place, f"the placeholder ${{{name}}} is undefined (defined: {known})")
+        value = str(values[name])
+        if "\n" in value or "\r" in value:
+            raise ScriptError(source, *place, f"the value of ${{{name}}} holds a newline")
+        return value
+
+    return _PLACEHOLDER.sub(replacement, text)
+
+
+def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
+    """Return the directives of the ``-- everup:`` comments; all but ``allow`` stand before the first statement.
+
+    Raises:
+        ScriptError: a directive is unknown, misplaced, repeated or has a bad value.
+    """
+    places = Places(text)
+    values: dict = {}
+    allow: dict = {}
+    in_header = True
+    for token in tokens(text, lexis, source):
+        if token.kind == "comment":
+            match = _DIRECTIVE.match(token.text)
+            if match:
+                name, value = _directive(match.group("body"), source, places.of(token.start))
+                if name == "allow":
+                    rule, _, reason = value.partition(" ")
+                    allow[rule] = reason.strip()
+                elif not in_header:
+                    raise ScriptError(
+                        source,
+                        *places.of(token.start),
+                        f"'{name}' stands after the first statement: move it to the top",
+                    )
+                elif name in values:
+                    raise ScriptError(source, *places.of(token.start), f"'{name}' is given twice")
+                else:
+                    values[name] = value
+        elif token.kind != "space":
+            in_header = False
+    return Directives(allow=allow, **values)
+
+
+def _directive(body: str, source: str, place: tuple[int, int]) -> tuple[str, object]:
+    name, equals, value = (part.strip() for part in body.partition("="))
+    if name == "idempotent" and not equals:
+        return name, True
+    if name == "transaction" and value == "none":
+        return name, False
+    if name in ("lock_timeout", "statement_timeout"):
+        try:
+            return name, parse_duration(value)
+        except ValueError as error:
+            raise ScriptError(source, *place, f"{name}: {error}") from None
+    if name == "allow":
+        if not re.match(r"[\w-]+\s+\S", value):
+            raise ScriptError(source, *place, "allow needs a rule and a reason: -- everup: allow=<rule> <reason>")
+        return name, value
+    raise ScriptError(
+        source,
+        *place,
+        f"unknown directive '{body}': known are transaction=none, lock_timeout=<duration>, "
+        "statement_timeout=<duration>, idempotent, allow=<rule> <reason>",
+    )
+
+
+def load_script(path: Path, source: str, lexis: Lexis, placeholders: dict) -> Script:
+    """Read, check and split one script file.
+
+    Parameters:
+        path: the file.
+        source: its name for errors and the history (phase folder and file name).
+        lexis: the engine's lexical rules.
+        placeholders: values of ``${name}``.
+
+    Raises:
+        ScriptError: the file cannot be read, decoded, substituted or split; names file, line and column.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ScriptError(source, 1, 1, f"cannot be read: {error.strerror}") from None
+    text = decode(data, source)
+    directives = read_directives(text, lexis, source)
+    statements: list[Statement] = split(substitute(text, placeholders, source), lexis, source)
+    return Script(source, text, checksum(text), directives, tuple(statements))

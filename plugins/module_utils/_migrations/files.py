@@ -1,0 +1,91 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Finds and reads the scripts of one phase in a migrations folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._db.engines.base import Engine
+from .._db.lexis import ScriptError
+from .._db.script import Script, load_script
+from .._errors import EverupError
+from .version import Version, parse_name
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One script of a phase with the version and description that its file name gives it."""
+
+    version: Version
+    description: str
+    script: Script
+
+    @property
+    def source(self) -> str:
+        return self.script.source
+
+
+def read_phase(folder: str, subfolder: str, engine: Engine, placeholders: dict) -> list[Migration]:
+    """Return the migrations of one phase in version order, read, split and checked.
+
+    Parameters:
+        folder: the migrations folder; a subfolder that is missing is an empty phase.
+        subfolder: the phase's folder below it.
+        engine: decides how scripts are split and what may stand in them.
+        placeholders: values of ``${name}``.
+
+    Raises:
+        EverupError: the folder is missing, or any script is bad: every finding is listed, each with file, line and column.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise EverupError(f"The migrations folder {folder} does not exist on this host.")
+    findings: list[str] = []
+    migrations: list[Migration] = []
+    for path in _scripts(root / subfolder, findings):
+        source = f"{subfolder}/{path.name}"
+        try:
+            version, description = parse_name(path.name[: -len(".sql")])
+        except ValueError as error:
+            findings.append(f"{source}:1:1: {error}")
+            continue
+        try:
+            script = load_script(path, source, engine.lexis, placeholders)
+            for statement in script.statements:
+                engine.check_statement(statement, source, script.directives.transaction)
+            migrations.append(Migration(version, description, script))
+        except ScriptError as error:
+            findings.append(str(error))
+    migrations.sort(key=lambda migration: migration.version)
+    findings += _duplicates(migrations)
+    if findings:
+        raise EverupError(
+            f"{len(findings)} problem(s) in {root / subfolder}, nothing was run:\n  " + "\n  ".join(findings),
+            findings=findings,
+        )
+    return migrations
+
+
+def _scripts(folder: Path, findings: list[str]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    scripts = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if any(path.rglob("*.[sS][qQ][lL]")):
+                findings.append(f"{folder.name}/{path.name}:1:1: scripts in a subfolder are not run: move them up")
+        elif path.suffix.lower() == ".sql":
+            scripts.append(path)
+    return scripts
+
+
+def _duplicates(migrations: list[Migration]) -> list[str]:
+    return [
+        f"{after.source}:1:1: version {after.version} is taken by {before.source}"
+        for before, after in zip(migrations, migrations[1:])
+        if before.version == after.version
+    ]

@@ -1,0 +1,106 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads and writes the history table of one phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._db.connection import whoami
+from .._db.ledger import Ledger
+from .files import Migration
+from .version import Version
+
+APPLIED, RUNNING, FAILED = "applied", "running", "failed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One script as the history knows it; times are ISO 8601 UTC text."""
+
+    version: Version
+    description: str
+    script: str
+    checksum: str
+    state: str
+    statements_done: int
+    statements_total: int
+    started_at: str
+    finished_at: str | None
+    applied_by: str
+    release_version: str | None
+    error: str | None
+
+    def as_dict(self) -> dict:
+        return {**self.__dict__, "version": str(self.version)}
+
+
+class History:
+    """The history of one phase.
+
+    Parameters:
+        ledger: the collection's own tables.
+        phase: ``expand`` or ``contract``.
+    """
+
+    def __init__(self, ledger: Ledger, phase: str) -> None:
+        self._ledger = ledger
+        self._db = ledger.db
+        self.phase = phase
+        self.table = self._db.table(ledger.names.history(phase))
+
+    def rows(self) -> list[Row]:
+        """Return every row in version order; none when the table was not created yet."""
+        if not self._ledger.history_exists(self.phase):
+            return []
+        columns = ", ".join(Row.__dataclass_fields__)
+        rows = [
+            Row(**{**row, "version": Version(row["version"])}) for row in self._db.query(f"SELECT {columns} FROM {self.table}")
+        ]
+        return sorted(rows, key=lambda row: row.version)
+
+    def row(self, version: Version) -> Row | None:
+        """Return the row of one version as it is now."""
+        return next((row for row in self.rows() if row.version == version), None)
+
+    def start(self, migration: Migration, release_version: str | None) -> None:
+        """Write a fresh ``running`` row for a script, in place of a failed one."""
+        self.forget(migration)
+        self._db.execute(
+            f"INSERT INTO {self.table} (version, description, script, checksum, state, statements_done,"
+            f" statements_total, started_at, applied_by, release_version)"
+            f" VALUES (?, ?, ?, ?, ?, 0, ?, {self._db.now()}, ?, ?)",
+            (
+                str(migration.version),
+                migration.description,
+                migration.source,
+                migration.script.checksum,
+                RUNNING,
+                len(migration.script.statements),
+                whoami(),
+                release_version,
+            ),
+        )
+
+    def forget(self, migration: Migration) -> None:
+        """Remove the row of a script that did not come to an end."""
+        self._db.execute(f"DELETE FROM {self.table} WHERE version = ? AND state <> ?", (str(migration.version), APPLIED))
+
+    def progress(self, migration: Migration, done: int) -> None:
+        """Record how many statements of a running script have ended."""
+        self._db.execute(f"UPDATE {self.table} SET statements_done = ? WHERE version = ?", (done, str(migration.version)))
+
+    def finish(self, migration: Migration) -> None:
+        """Mark a script as applied."""
+        self._db.execute(
+            f"UPDATE {self.table} SET state = ?, statements_done = statements_total, error = NULL,"
+            f" finished_at = {self._db.now()} WHERE version = ?",
+            (APPLIED, str(migration.version)),
+        )
+
+    def fail(self, migration: Migration, error: str) -> None:
+        """Mark a script as failed, with what the database said."""
+        self._db.execute(
+            f"UPDATE {self.table} SET state = ?, error = ?, finished_at = {self._db.now()} WHERE version = ? AND state <> ?",
+            (FAILED, error, str(migration.version), APPLIED),
+        )

@@ -1,0 +1,205 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One run of one phase from folder and history to result: what the migration modules do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._db.connection import connect
+from .._db.engines.base import Engine
+from .._db.ledger import PHASES, Ledger, Names
+from .._db.script import parse_duration
+from .._errors import EverupError
+from .files import Migration, read_phase
+from .history import APPLIED, History
+from .plan import Plan, check_plan, make_plan
+from .runner import Limits, Outcome, Runner
+from .version import Version
+
+MIGRATIONS_SPEC = {
+    "path": {"type": "path", "required": True},
+    "expand_folder": {"type": "str", "default": "expand"},
+    "contract_folder": {"type": "str", "default": "contract"},
+    "placeholders": {"type": "dict", "default": {}},
+    "target": {"type": "str"},
+}
+
+
+@dataclass
+class Phase:
+    """One phase as it is on disk and in the database at this moment."""
+
+    name: str
+    migrations: list[Migration]
+    history: History
+    target: Version | None
+
+    def plan(self) -> Plan:
+        """Return the plan of now: the history is read again each time."""
+        return make_plan(self.migrations, self.history.rows(), self.target)
+
+
+class Project:
+    """A migrations folder and the ledger that belongs to it.
+
+    Parameters:
+        db: the engine.
+        params: module parameters with CONNECTION_SPEC, LEDGER_SPEC and MIGRATIONS_SPEC.
+
+    Raises:
+        EverupError: an option or any script is bad; nothing was run.
+    """
+
+    def __init__(self, db: Engine, params: dict) -> None:
+        self.ledger = Ledger(db, Names.of(params))
+        self.phases: dict[str, Phase] = {}
+        for name in PHASES:
+            migrations = read_phase(params["path"], params[f"{name}_folder"], db, params["placeholders"])
+            target = option_version(params, "target") if params.get("phase") in (None, name) else None
+            self.phases[name] = Phase(name, migrations, History(self.ledger, name), target)
+
+
+def option_version(params: dict, option: str) -> Version | None:
+    """Return an option's version, None when it is not given.
+
+    Raises:
+        EverupError: it is no version.
+    """
+    try:
+        return Version(params[option]) if params.get(option) else None
+    except ValueError as error:
+        raise EverupError(f"{option}: {error}") from None
+
+
+def option_seconds(params: dict, option: str) -> float:
+    """Return an option's duration in seconds.
+
+    Raises:
+        EverupError: it is no duration.
+    """
+    try:
+        return parse_duration(params[option])
+    except ValueError as error:
+        raise EverupError(f"{option}: {error}") from None
+
+
+def migrate(params: dict, check_mode: bool) -> dict:
+    """Apply the pending scripts of one phase, or in check mode say which they are.
+
+    Returns:
+        changed, phase, applied (what this run did), pending (what check mode would run), current, plan_hash, diff.
+
+    Raises:
+        EverupError: nothing could run, or a script failed; the ones before it are applied and recorded.
+    """
+    limits = Limits(*(option_seconds(params, name) for name in ("lock_timeout", "lock_budget", "wait_for_other_run")))
+    lease_ttl = option_seconds(params, "lease_ttl")
+    db = connect(params, create=not check_mode)
+    try:
+        project = Project(db, params)
+        phase = project.phases[params["phase"]]
+        _check(project, phase, params)
+        if check_mode or not phase.plan().pending:
+            return _result(phase, phase.plan(), [], check_mode)
+        project.ledger.ensure()
+        runner = Runner(db, phase.history, project.ledger, limits, params["release_version"])
+        if params["lease_token"]:
+            runner.fence = lambda: project.ledger.assert_token(params["lease_token"], lease_ttl)
+        runner.take_session_lock()
+        try:
+            _check(project, phase, params)
+            plan = phase.plan()
+            outcomes = [runner.run(migration, params["repair"]) for migration in plan.pending]
+            return _result(phase, plan, outcomes, check_mode)
+        finally:
+            runner.release_session_lock()
+    finally:
+        db.close()
+
+
+def _check(project: Project, phase: Phase, params: dict) -> None:
+    plan = phase.plan()
+    expand = project.phases["expand"]
+    check_plan(
+        plan,
+        phase.name,
+        expand.history.rows(),
+        expand.migrations,
+        params["out_of_order"],
+        repair=params["repair"],
+    )
+    wanted = params["plan_hash"]
+    if wanted and plan.pending and plan.hash != wanted:
+        raise EverupError(
+            f"The {phase.name} plan is {plan.hash}, approved was {wanted}: the pending scripts are not the ones that were "
+            "approved. Look at the plan with --check and approve it again.",
+            pending=[migration.source for migration in plan.pending],
+        )
+
+
+def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool) -> dict:
+    pending = phase.plan() if outcomes else plan
+    return {
+        "changed": bool(outcomes) or (check_mode and bool(plan.pending)),
+        "phase": phase.name,
+        "applied": [{**_described(o.migration), "seconds": round(o.seconds, 3), "tries": o.tries} for o in outcomes],
+        "pending": [_described(migration) for migration in pending.pending],
+        "beyond_target": [_described(migration) for migration in plan.beyond_target],
+        "missing": [row.script for row in plan.missing],
+        "current": _current(phase),
+        "plan_hash": plan.hash,
+        "diff": [
+            {"before_header": m.source, "after_header": m.source, "before": "", "after": m.script.text} for m in plan.pending
+        ],
+    }
+
+
+def _described(migration: Migration) -> dict:
+    return {
+        "version": str(migration.version),
+        "description": migration.description,
+        "script": migration.source,
+        "checksum": migration.script.checksum,
+        "statements": len(migration.script.statements),
+    }
+
+
+def _current(phase: Phase) -> str | None:
+    """Return the newest applied version as text."""
+    applied = [row.version for row in phase.history.rows() if row.state == APPLIED]
+    return str(max(applied)) if applied else None
+
+
+def inform(params: dict) -> dict:
+    """Say per phase what is applied, pending, changed since, failed and missing; changes nothing.
+
+    Returns:
+        engine, server_version, ledger (whether it exists) and one entry a phase.
+    """
+    db = connect(params)
+    try:
+        project = Project(db, params)
+        return {
+            "engine": db.name,
+            "server_version": db.server_version(),
+            "ledger": project.ledger.exists(),
+            **{phase.name: _informed(phase) for phase in project.phases.values()},
+        }
+    finally:
+        db.close()
+
+
+def _informed(phase: Phase) -> dict:
+    plan = phase.plan()
+    return {
+        "current": _current(phase),
+        "applied": [row.as_dict() for row in plan.applied],
+        "unfinished": [row.as_dict() for row in phase.history.rows() if row.state != APPLIED],
+        "pending": [_described(migration) for migration in plan.pending],
+        "changed_since": [
+            {**_described(m), "applied_checksum": row.checksum, "applied_at": row.finished_at} for m, row in plan.changed
+        ],
+        "missing": [row.script for row in plan.missing],
+        "plan_hash": plan.hash,
+    }

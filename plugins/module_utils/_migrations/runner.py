@@ -1,0 +1,287 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs the pending scripts of a phase: one at a time, each exactly once, within the lock budget."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Callable
+
+from .._db.engines.base import Blocker, Engine
+from .._db.errors import DatabaseError, LockTimeout
+from .._db.ledger import Ledger
+from .._errors import EverupError
+from .files import Migration
+from .history import RUNNING, History
+
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 10.0
+_LEAST_LOCK_TIMEOUT_SECONDS = 0.05
+_SESSION_LOCK_LOOK_SECONDS = 0.25
+
+
+@dataclass
+class Limits:
+    """How long a run may wait, in seconds.
+
+    Attributes:
+        lock_timeout: for any one lock; also what an application's statement may wait behind us.
+        lock_budget: in total for one script, over all its tries.
+        session_wait: for another run of the same database to end.
+    """
+
+    lock_timeout: float = 2.0
+    lock_budget: float = 60.0
+    session_wait: float = 30.0
+
+
+@dataclass
+class Outcome:
+    """What happened to one script: tries is more than one when locks were waited for."""
+
+    migration: Migration
+    seconds: float
+    tries: int
+
+
+@dataclass
+class Runner:
+    """Runs scripts on one connection.
+
+    Attributes:
+        db: the engine.
+        history: the phase's history.
+        limits: time bounds.
+        release_version: recorded with each script.
+        fence: called inside each transaction before it commits; raises when this run may not act any longer.
+        jitter: returns a factor in [0, 1) for the pauses between tries.
+    """
+
+    db: Engine
+    history: History
+    ledger: Ledger
+    limits: Limits
+    release_version: str | None = None
+    fence: Callable[[], None] = lambda: None
+    jitter: Callable[[], float] = field(default=random.random)
+
+    def take_session_lock(self) -> None:
+        """Wait for the engine's session lock, trying and sleeping.
+
+        Raises:
+            LockTimeout: somebody else holds it for longer than session_wait; names the holder.
+        """
+        name = self._lock_name()
+        deadline = time.monotonic() + self.limits.session_wait
+        while not self.db.try_session_lock(name):
+            if time.monotonic() >= deadline:
+                holder = self.db.session_lock_holder(name)
+                raise LockTimeout(
+                    f"Another run is migrating this database: {holder or 'its session could not be seen'}. Waited "
+                    f"{self.limits.session_wait:.0f} s. Let it end, then run this again; no script was run.",
+                    holder=holder.as_dict() if holder else None,
+                )
+            time.sleep(_SESSION_LOCK_LOOK_SECONDS)
+
+    def release_session_lock(self) -> None:
+        """Give the session lock back."""
+        self.db.release_session_lock(self._lock_name())
+
+    def _lock_name(self) -> str:
+        return f"everup migration {self.ledger.names.steps}"
+
+    def run(self, migration: Migration, repair: str | None = None) -> Outcome:
+        """Run one script that the history says has not been applied.
+
+        Parameters:
+            migration: the script.
+            repair: for an interrupted script, whether its statement in flight has happened (``applied``) or not (``retry``).
+
+        Raises:
+            LockTimeout: a lock was not to be had within the budget; names the blocking session.
+            DatabaseError: the database refused a statement; names file and line.
+            LeaseLost: another run has taken over; nothing of this script is kept.
+        """
+        started = time.monotonic()
+        if migration.script.directives.transaction and self.db.transactional_ddl:
+            tries = self._with_lock_budget(migration, lambda: self._in_transaction(migration))
+        else:
+            tries = self._statement_by_statement(migration, repair)
+        return Outcome(migration, time.monotonic() - started, tries)
+
+    def _in_transaction(self, migration: Migration) -> None:
+        """Run script and history row in one transaction; record a failure after the rollback."""
+        try:
+            with self.db.transaction():
+                self.history.start(migration, self.release_version)
+                self._run_within_lock_timeout(migration)
+                self.history.finish(migration)
+                self.ledger.event(
+                    "script_applied",
+                    subject=migration.source,
+                    phase=self.history.phase,
+                    release=self.release_version,
+                )
+                self.fence()
+        except LockTimeout:
+            raise
+        except DatabaseError as error:
+            self._record_failure(migration, error)
+            raise
+        finally:
+            self._reset_timeouts()
+
+    def _run_within_lock_timeout(self, migration: Migration) -> None:
+        """Run the statements so that the locks already held are not kept waiting for the next one.
+
+        The first statement may wait for the whole lock time-out. Once it has its lock, the application waits
+        behind us, so each further one gets what is left of the same time-out.
+        """
+        started = time.monotonic()
+        lock_timeout = self._lock_timeout(migration)
+        self.db.set_statement_timeout(migration.script.directives.statement_timeout)
+        for statement in migration.script.statements:
+            left = lock_timeout - (time.monotonic() - started)
+            self.db.set_lock_timeout(max(left, _LEAST_LOCK_TIMEOUT_SECONDS))
+            self._run_statement(migration, statement)
+
+    def _reset_timeouts(self) -> None:
+        """Undo the session's time-outs; a session that is gone has none."""
+        try:
+            self.db.set_statement_timeout(None)
+            self.db.set_lock_timeout(None)
+        except DatabaseError:
+            return
+
+    def _run_statement(self, migration: Migration, statement) -> None:
+        try:
+            self.db.run_script_statement(statement)
+        except DatabaseError as error:
+            raise type(error)(f"{migration.source}:{statement.line}:{statement.column}: {error}", **error.details) from error
+
+    def _lock_timeout(self, migration: Migration) -> float:
+        own = migration.script.directives.lock_timeout
+        return self.limits.lock_timeout if own is None else own
+
+    def _statement_by_statement(self, migration: Migration, repair: str | None) -> int:
+        """Run a script outside a transaction, recording after each statement how many are done."""
+        row = self.history.row(migration.version)
+        done = 0
+        if row is not None and row.checksum == migration.script.checksum:
+            done = row.statements_done + (1 if row.state == RUNNING and repair == "applied" else 0)
+        else:
+            with self.db.transaction():
+                self.fence()
+                self.history.start(migration, self.release_version)
+        tries = 1
+        try:
+            for number, statement in enumerate(migration.script.statements[done:], start=done + 1):
+
+                def one_statement(statement=statement) -> None:
+                    self.db.set_lock_timeout(self._lock_timeout(migration))
+                    self.db.set_statement_timeout(migration.script.directives.statement_timeout)
+                    try:
+                        self._run_statement(migration, statement)
+                    finally:
+                        self._reset_timeouts()
+
+                tries = max(tries, self._with_lock_budget(migration, one_statement))
+                with self.db.transaction():
+                    self.history.progress(migration, number)
+                    self.fence()
+        except DatabaseError as error:
+            self._record_failure(migration, error)
+            raise
+        with self.db.transaction():
+            self.history.finish(migration)
+            self.ledger.event(
+                "script_applied",
+                subject=migration.source,
+                phase=self.history.phase,
+                release=self.release_version,
+            )
+        return tries
+
+    def _record_failure(self, migration: Migration, error: EverupError) -> None:
+        """Write down why a script failed; the failure itself is what the caller must see, so a second one is dropped."""
+        try:
+            with self.db.transaction():
+                if self.history.row(migration.version) is None:
+                    self.history.start(migration, self.release_version)
+                self.history.fail(migration, str(error))
+                self.ledger.event("script_failed", subject=migration.source, error=str(error))
+        except DatabaseError:
+            return
+
+    def _with_lock_budget(self, migration: Migration, attempt: Callable[[], None]) -> int:
+        """Run attempt until it gets its locks or the budget is used up; return how many tries it took.
+
+        Between tries the application goes on: the pauses double up to ten seconds, each shortened at random so that
+        two runs do not meet again.
+        """
+        deadline = time.monotonic() + self.limits.lock_budget
+        pause = _FIRST_PAUSE_SECONDS
+        tries = 0
+        while True:
+            tries += 1
+            watch = BlockerWatch(self.db, self._lock_timeout(migration))
+            try:
+                with watch:
+                    attempt()
+                return tries
+            except LockTimeout as error:
+                if time.monotonic() + pause >= deadline:
+                    raise self._budget_spent(migration, error, tries, watch.seen) from error
+                time.sleep(pause * (0.5 + self.jitter() / 2))
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _budget_spent(self, migration: Migration, error: LockTimeout, tries: int, seen: list[Blocker]) -> LockTimeout:
+        named = "; ".join(str(blocker) for blocker in seen) or "not visible to this user"
+        message = (
+            f"{error}. No lock within {self.limits.lock_budget:.0f} s ({tries} tries of at most "
+            f"{self._lock_timeout(migration):g} s). Blocked by: {named}. The script was not applied: end that session or "
+            "wait for it, then run this again."
+        )
+        failure = LockTimeout(message, blockers=[blocker.as_dict() for blocker in seen], tries=tries)
+        self._record_failure(migration, failure)
+        return failure
+
+
+class BlockerWatch:
+    """Looks who blocks a session while it waits, since afterwards nobody can tell.
+
+    The look starts once half of the lock time-out has gone, so that a script that waits for nothing pays nothing.
+
+    Parameters:
+        db: the engine whose session may be waiting.
+        lock_timeout: seconds the session waits at most.
+    """
+
+    def __init__(self, db: Engine, lock_timeout: float) -> None:
+        self._db = db
+        self._pause = lock_timeout / 4
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.seen: list[Blocker] = []
+
+    def __enter__(self) -> BlockerWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        self._over.set()
+        self._thread.join(timeout=self._pause + 5)
+
+    def _look(self) -> None:
+        self._over.wait(self._pause * 2)
+        while not self._over.is_set():
+            try:
+                seen = self._db.blockers()
+            except DatabaseError:
+                return  # who blocks is a help, not a condition
+            if seen:
+                self.seen = seen
+            self._over.wait(self._pause)

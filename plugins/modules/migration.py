@@ -1,0 +1,178 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ansible module: apply the pending scripts of one phase."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migration
+short_description: Apply the pending database scripts of one phase
+version_added: 0.1.0
+description:
+  - Applies the scripts of the C(expand) or the C(contract) phase that are not in that phase's history yet, in version order.
+  - On engines that can roll schema changes back, a script and its history row commit together, so that a run that is killed
+    at any point is continued by running it again.
+  - Every script is read, decoded, split and checked before the first one runs. A script that was edited after it was applied,
+    a duplicate version, an unreadable name, an undefined placeholder or an unclosed quote is an error with file, line and column.
+  - Two runs on one database exclude each other by a session lock of the engine; the one that waits in vain names the other.
+author: everup.deploy contributors (@everup)
+extends_documentation_fragment:
+  - everup.deploy.attributes
+  - everup.deploy.attributes.action_group
+  - everup.deploy.connection
+  - everup.deploy.migrations
+attributes:
+  check_mode:
+    support: full
+    details: Everything runs but the scripts, against the live history; the plan is returned.
+  diff_mode:
+    support: full
+    details: Shows the text of each script, before placeholders.
+options:
+  phase:
+    description: The phase whose scripts to apply.
+    type: str
+    choices: [expand, contract]
+    required: true
+  lock_timeout:
+    description:
+      - How long a statement may wait for a lock, and so the longest that the application's own statements wait behind it.
+      - The statements of one script share it, since the locks already taken are held until the script ends. A script overrides
+        it with C(-- everup:) C(lock_timeout=5s).
+    type: str
+    default: 2s
+  lock_budget:
+    description: How long a script may go on retrying in total, with growing pauses, when its locks are not to be had.
+    type: str
+    default: 60s
+  wait_for_other_run:
+    description: How long to wait while another run is migrating the same database.
+    type: str
+    default: 30s
+  out_of_order:
+    description: Whether a script that is older than the newest applied one may run.
+    type: bool
+    default: false
+  repair:
+    description:
+      - The way on after a script outside a transaction was interrupted in the middle of a statement.
+      - V(applied) says that the statement has happened, V(retry) that it has not.
+    type: str
+    choices: [applied, retry]
+  plan_hash:
+    description: The hash of an approved plan; a plan with another hash does not run.
+    type: str
+  release_version:
+    description: The release that the scripts belong to; recorded in the history.
+    type: str
+  lease_token:
+    description: Fencing token of the release's lease. A script commits only while the token is the newest.
+    type: int
+  lease_ttl:
+    description: For how long each use of O(lease_token) renews the lease.
+    type: str
+    default: 10m
+seealso:
+  - module: everup.deploy.migration_info
+  - module: everup.deploy.release
+"""
+
+EXAMPLES = r"""
+- name: See what would run
+  everup.deploy.migration:
+    phase: expand
+    path: /srv/shop/migrations
+    engine: postgresql
+    login_host: db.example.com
+    login_db: shop
+    login_user: shop_owner
+    login_password: "{{ shop_db_password }}"
+  check_mode: true
+  diff: true
+
+- name: Apply the expand scripts up to version 0007
+  everup.deploy.migration:
+    phase: expand
+    path: /srv/shop/migrations
+    target: '0007'
+    login_db: /srv/shop/shop.sqlite
+"""
+
+RETURN = r"""
+phase:
+  description: The phase.
+  type: str
+  returned: success
+applied:
+  description: The scripts that this run applied, with their duration in seconds and how many tries their locks took.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{version: '0007', description: add_profile_id, script: expand/0007_add_profile_id.sql, seconds: 0.012, tries: 1}]
+pending:
+  description: The scripts that are left to apply; in check mode the ones that would be applied.
+  type: list
+  elements: dict
+  returned: success
+beyond_target:
+  description: The scripts left for later because of O(target).
+  type: list
+  elements: dict
+  returned: success
+missing:
+  description: Scripts in the history whose file is gone.
+  type: list
+  elements: str
+  returned: success
+current:
+  description: The newest applied version.
+  type: str
+  returned: success
+plan_hash:
+  description: Hash of what this run applied or would apply, for O(plan_hash).
+  type: str
+  returned: success
+findings:
+  description: Each problem with file, line and column.
+  type: list
+  elements: str
+  returned: when the scripts or the plan are refused
+blockers:
+  description: The sessions that held the lock.
+  type: list
+  elements: dict
+  returned: when the lock budget is used up
+"""
+
+from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC
+from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import LEDGER_SPEC
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import (
+    MIGRATIONS_SPEC,
+    migrate,
+)
+from ansible_collections.everup.deploy.plugins.module_utils._module import run_module
+
+ARGUMENT_SPEC = {
+    **CONNECTION_SPEC,
+    **LEDGER_SPEC,
+    **MIGRATIONS_SPEC,
+    "phase": {"type": "str", "choices": ["expand", "contract"], "required": True},
+    "lock_timeout": {"type": "str", "default": "2s"},
+    "lock_budget": {"type": "str", "default": "60s"},
+    "wait_for_other_run": {"type": "str", "default": "30s"},
+    "out_of_order": {"type": "bool", "default": False},
+    "repair": {"type": "str", "choices": ["applied", "retry"]},
+    "plan_hash": {"type": "str"},
+    "release_version": {"type": "str"},
+    "lease_token": {"type": "int", "no_log": False},
+    "lease_ttl": {"type": "str", "default": "10m"},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(ARGUMENT_SPEC, migrate)
+
+
+if __name__ == "__main__":
+    main()

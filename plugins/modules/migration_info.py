@@ -1,0 +1,106 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ansible module: say what is applied, pending and changed since, per phase."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migration_info
+short_description: Tell what is applied, pending and changed since, per phase
+version_added: 0.1.0
+description:
+  - Compares the scripts of both phases with their histories. Changes nothing, and creates nothing in a database that has no
+    ledger yet.
+author: everup.deploy contributors (@everup)
+extends_documentation_fragment:
+  - everup.deploy.attributes
+  - everup.deploy.attributes.action_group
+  - everup.deploy.connection
+  - everup.deploy.migrations
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+seealso:
+  - module: everup.deploy.migration
+"""
+
+EXAMPLES = r"""
+- name: What is pending?
+  everup.deploy.migration_info:
+    path: /srv/shop/migrations
+    login_db: /srv/shop/shop.sqlite
+  register: migrations
+
+- name: Show it
+  ansible.builtin.debug:
+    var: migrations.expand.pending
+"""
+
+RETURN = r"""
+engine:
+  description: The database engine.
+  type: str
+  returned: success
+server_version:
+  description: The server's version as it says it itself.
+  type: str
+  returned: success
+ledger:
+  description: Whether the collection's own tables exist in this database.
+  type: bool
+  returned: success
+expand:
+  description: The expand phase.
+  type: dict
+  returned: success
+  contains: &phase
+    current:
+      description: The newest applied version.
+      type: str
+    applied:
+      description: Rows of the history whose script has run.
+      type: list
+      elements: dict
+    unfinished:
+      description: Rows of the history that are running or failed.
+      type: list
+      elements: dict
+    pending:
+      description: Scripts to be applied, in order.
+      type: list
+      elements: dict
+    changed_since:
+      description: Scripts whose text is no longer the one that was applied.
+      type: list
+      elements: dict
+    missing:
+      description: Scripts in the history whose file is gone.
+      type: list
+      elements: str
+    plan_hash:
+      description: Hash of the pending scripts.
+      type: str
+contract:
+  description: The contract phase.
+  type: dict
+  returned: success
+  contains: *phase
+"""
+
+from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC
+from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import LEDGER_SPEC
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import MIGRATIONS_SPEC, inform
+from ansible_collections.everup.deploy.plugins.module_utils._module import run_module
+
+ARGUMENT_SPEC = {**CONNECTION_SPEC, **LEDGER_SPEC, **MIGRATIONS_SPEC}
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(ARGUMENT_SPEC, lambda params, check_mode: inform(params))
+
+
+if __name__ == "__main__":
+    main()
