@@ -15,9 +15,5 @@ class LockTimeout(DatabaseError):
     """A lock was not to be had within the lock time-out of the session."""
 
 
-class LedgerMissing(EverupError):
-    """The collection's own tables are not in this database yet."""
-
-
 class LeaseLost(EverupError):
     """The fencing token is no longer the newest: another run has taken over the right to act."""

@@ -92,6 +92,7 @@ _STEPS = (
         " failed_at {time}, aborted_at {time})",
         "CREATE TABLE {lease} (name {name} NOT NULL PRIMARY KEY, token {count} NOT NULL, release_id {count},"
         " holder {name}, holder_process {text}, taken_at {time}, renewed_at {time}, expires_at {time})",
+        "INSERT INTO {lease} (name, token) VALUES ('release', 0)",
         "CREATE TABLE {member} (release_id {count} NOT NULL, host {name} NOT NULL, web_group {name} NOT NULL,"
         " state {name} NOT NULL, version_before {name}, version_after {name}, reason {text}, planned_at {time},"
         " changed_at {time}, PRIMARY KEY (release_id, host))",

@@ -48,14 +48,14 @@ class Engine(ABC):
         name: as the ``engine`` option names it.
         lexis: how scripts are split.
         transactional_ddl: schema changes roll back with the transaction they ran in.
-        types: column types of the ledger: text, name, time, count, flag-free on purpose.
+        types: column types of the ledger: text, name (short, indexable), time, count, serial (a key that counts itself).
         schema: the schema of the collection's own tables, empty for the connection's default.
     """
 
     name = ""
     lexis = Lexis()
     transactional_ddl = True
-    types: dict = {}
+    types: dict = {}  # noqa: RUF012 - a constant of each engine
     schema = ""
 
     @abstractmethod

@@ -170,7 +170,7 @@ class SqliteEngine(Engine):
         inodes = set()
         for suffix in ("", "-shm", "-wal"):
             try:
-                inodes.add(os.stat(f"{self._path}{suffix}").st_ino)
+                inodes.add(Path(f"{self._path}{suffix}").stat().st_ino)
             except OSError:
                 continue
         try:

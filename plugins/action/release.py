@@ -1,0 +1,32 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Action plugin: tell the release module which controller process asks, and whether a dead one holds the lease."""
+
+from __future__ import annotations
+
+import os
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.everup.deploy.plugins.module_utils._release.process import identity, is_dead
+
+
+class ActionModule(ActionBase):
+    """Runs the module of the same name with the identity of this ansible-playbook process.
+
+    Only the controller can see whether the process that holds the lease is still alive; where it is dead, the module runs
+    once more with that said, so that a killed run is continued without waiting for the lease to expire.
+    """
+
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Run the module; see ansible.plugins.action.ActionBase."""
+        super().run(tmp, task_vars)
+        arguments = {**self._task.args, "process": identity(os.getppid())}
+        result = self._execute_module(module_name="everup.deploy.release", module_args=arguments, task_vars=task_vars)
+        holder = (result.get("lease") or {}) if result.get("failed") else {}
+        if holder and is_dead(holder["holder_process"]):
+            arguments["dead_token"] = holder["token"]
+            result = self._execute_module(module_name="everup.deploy.release", module_args=arguments, task_vars=task_vars)
+        return result

@@ -1,0 +1,60 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides whether the next batch may begin, from the plan, the ledger and the live balancers."""
+
+from __future__ import annotations
+
+
+def reasons_to_stop(
+    planned: list[str], alive: list[str], batch: list[str], members: dict, version: str, accepted: tuple = ("ready",)
+) -> list[str]:
+    """Return why the batch must not begin, as far as hosts are concerned; empty when it may.
+
+    Ansible's own counting of failures does not stop a rolling play reliably: unreachable hosts do not count, and a block
+    with ``rescue`` or ``always`` hides failures. So the plan is held against the hosts Ansible still has, and against the ledger.
+
+    Parameters:
+        planned: every host of the roll-out, in order.
+        alive: the hosts that Ansible still runs tasks on.
+        batch: the hosts about to begin.
+        members: ledger rows of the release by host.
+        version: the release's version.
+        accepted: member states that end a host's part in this direction.
+    """
+    reasons = [f"{host} failed or is unreachable" for host in planned if host not in alive]
+    earlier = planned[: planned.index(batch[0])] if batch and batch[0] in planned else []
+    strangers = [host for host in batch if host not in planned]
+    reasons += [f"{host} is not in the plan" for host in strangers]
+    for host in earlier:
+        row = members.get(host)
+        if host not in alive or (row is not None and row["state"] in accepted):
+            continue
+        state = "was not touched" if row is None else f"is '{row['state']}'" + (f": {row['reason']}" if row["reason"] else "")
+        reasons.append(f"{host} of an earlier batch {state} at {version}")
+    return reasons
+
+
+def capacity_reasons(pool_members: list[dict], leaving: list[str], floor: int) -> list[str]:
+    """Return for each balancer and pool that would fall below the floor, why; empty when capacity is left.
+
+    Parameters:
+        pool_members: live members with balancer, pool, name, state and healthy.
+        leaving: names of the members about to be drained.
+        floor: how many healthy members must be left serving.
+    """
+    pools: dict = {}
+    for member in pool_members:
+        pools.setdefault((member["balancer"], member["pool"]), []).append(member)
+    reasons = []
+    for (balancer, pool), members in pools.items():
+        serving = [m["name"] for m in members if m["state"] == "ready" and m["healthy"]]
+        left = [name for name in serving if name not in leaving]
+        missing = [name for name in leaving if name not in [m["name"] for m in members]]
+        reasons += [f"pool {pool} on {balancer} has no member {name}" for name in missing]
+        if len(left) < floor:
+            out = [f"{m['name']} is {m['state']}, {m['health']}" for m in members if m["name"] not in serving]
+            reasons.append(
+                f"pool {pool} on {balancer} would be left with {len(left)} healthy member(s), the floor is {floor}"
+                + (f" ({'; '.join(out)})" if out else "")
+            )
+    return reasons

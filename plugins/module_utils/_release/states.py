@@ -1,0 +1,144 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The release's state machine: which state may follow which, decided from the ledger's row alone."""
+
+from __future__ import annotations
+
+from .._errors import EverupError
+
+# How far a release has come for good; 'reached' in the ledger is one of these.
+MILESTONES = ("open", "expanded", "rolled", "contracted")
+FINAL = ("contracted", "rolled_back", "aborted")
+# Nothing else may be opened while a release is in one of these.
+UNFINISHED = ("open", "expanding", "expanded", "rolling", "rolling_back", "failed")
+
+# Target state: the states it may follow, and the milestones from which a failed release may go there.
+_RULES = {
+    "expanding": (("open", "expanding", "expanded"), ("open", "expanded")),
+    "expanded": (("expanding",), ()),
+    "rolling": (("expanded", "rolling", "rolled"), ("expanded", "rolled")),
+    "rolled": (("rolling",), ()),
+    "contracting": (("rolled", "contracting"), ("rolled",)),
+    "contracted": (("contracting",), ()),
+    "rolling_back": (("open", "expanding", "expanded", "rolling", "rolled", "rolling_back"), ("open", "expanded", "rolled")),
+    "rolled_back": (("rolling_back",), ()),
+    "aborted": (("open", "expanding", "expanded"), ("open", "expanded")),
+    "failed": (("open", "expanding", "rolling", "contracting", "rolling_back"), ()),
+}
+STATES = tuple(_RULES)
+
+_NEXT_STEP = {
+    "open": "run expand.yml",
+    "expanding": "run expand.yml again",
+    "expanded": "run rollout.yml",
+    "rolling": "run rollout.yml again, or rollback.yml",
+    "rolled": "run contract.yml after the soak, or rollback.yml",
+    "contracting": "run contract.yml again",
+    "contracted": "nothing is left to do",
+    "rolling_back": "run rollback.yml again",
+    "rolled_back": "release another version",
+    "aborted": "release another version",
+}
+_AFTER_FAILURE = {
+    "open": "run expand.yml again, or abort it",
+    "expanded": "run rollout.yml again, or rollback.yml",
+    "rolled": "run contract.yml again",
+}
+
+
+def next_step(state: str, reached: str) -> str:
+    """Return what a person does next with a release."""
+    return _AFTER_FAILURE.get(reached, "look at the events") if state == "failed" else _NEXT_STEP[state]
+
+
+def reached_after(state: str, reached: str) -> str:
+    """Return the milestone once a release is in a state; only rolling again, in either direction, takes 'rolled' back."""
+    if state in ("rolling", "rolling_back") and reached == "rolled":
+        return "expanded"
+    if state in MILESTONES and MILESTONES.index(state) > MILESTONES.index(reached):
+        return state
+    return reached
+
+
+def check_transition(version: str, state: str, reached: str, to: str, contract_started: bool, touched: list[str]) -> None:
+    """Refuse a transition that the rules do not allow.
+
+    Parameters:
+        version: the release's, for the sentence.
+        state, reached: the release's now.
+        to: the state asked for.
+        contract_started: whether a contract script of this release may have run.
+        touched: hosts that this release has already upgraded or begun to.
+
+    Raises:
+        EverupError: says the state, why not, and what is possible.
+    """
+    states, milestones = _RULES[to]
+    if to in ("rolling_back", "aborted") and contract_started:
+        raise EverupError(
+            f"Release {version} cannot go back: its contract has started, and what only the old version used may be gone. "
+            "Fix it by releasing a newer version.",
+            state=state,
+        )
+    if to == "aborted" and touched:
+        raise EverupError(
+            f"Release {version} cannot be aborted: {', '.join(touched)} may already run it. Run rollback.yml instead.",
+            state=state,
+        )
+    if state in states or (state == "failed" and reached in milestones):
+        return
+    raise EverupError(
+        f"Release {version} is '{state}' and cannot become '{to}': {next_step(state, reached)}.", state=state, reached=reached
+    )
+
+
+def check_open(version: str, releases: list[dict]) -> dict | None:
+    """Return the release to go on with, or None when a new one is to be opened.
+
+    Parameters:
+        version: the version to release.
+        releases: every release in the ledger, oldest first, as dicts with version, state, reached and opened_at.
+
+    Raises:
+        EverupError: another release is not finished.
+    """
+    for release in releases:
+        if release["version"] != version and release["state"] in UNFINISHED and release["reached"] != "rolled":
+            raise EverupError(
+                f"Release {version} cannot be opened: release {release['version']} is '{release['state']}' since it was opened "
+                f"at {release['opened_at']}. Finish it first ({next_step(release['state'], release['reached'])}), roll it back "
+                "or abort it.",
+                unfinished=release["version"],
+                state=release["state"],
+            )
+    same = [release for release in releases if release["version"] == version]
+    if same and same[-1]["state"] not in ("rolled_back", "aborted"):
+        return same[-1]
+    return None
+
+
+def hosts_not_ready(members: dict, hosts: list[str], version: str) -> dict:
+    """Return host: reason for each host that the ledger does not know as ready at a version.
+
+    Parameters:
+        members: ledger rows by host.
+        hosts: the hosts that must be ready.
+        version: the release's version.
+    """
+    reasons = {}
+    for host in hosts:
+        row = members.get(host)
+        if row is None:
+            reasons[host] = "was not touched"
+        elif row["state"] != "ready" or row["version_after"] != version:
+            reasons[host] = f"is '{row['state']}'" + (f": {row['reason']}" if row["reason"] else "")
+    return reasons
+
+
+def hosts_not_back(members: dict) -> dict:
+    """Return host: reason for each host of a release that is neither untouched nor rolled back."""
+    return {
+        host: f"is '{row['state']}'" + (f": {row['reason']}" if row["reason"] else "")
+        for host, row in members.items()
+        if row["state"] != "rolled_back"
+    }
