@@ -54,6 +54,15 @@ options:
     type: str
     choices: [forward, back]
     default: forward
+  pool:
+    description: The pool that the batch leaves; empty for a group without a balancer.
+    type: str
+    default: ''
+  lost_balancers:
+    description: Balancers that could not be asked; the batch does not begin while there are any.
+    type: list
+    elements: str
+    default: []
   pool_members:
     description: Live members of the pool as M(everup.deploy.lb_member_info) returns them, of every balancer.
     type: list
@@ -84,6 +93,7 @@ EXAMPLES = r"""
     planned: [web1, web2, web3]
     alive: "{{ ansible_play_hosts }}"
     batch: "{{ ansible_play_batch }}"
+    pool: shop
     pool_members: "{{ pool.members }}"
     leaving: "{{ ansible_play_batch }}"
     login_db: /srv/shop/shop.sqlite
@@ -113,6 +123,8 @@ ARGUMENT_SPEC = {
     "alive": {"type": "list", "elements": "str", "required": True},
     "batch": {"type": "list", "elements": "str", "required": True},
     "direction": {"type": "str", "choices": ["forward", "back"], "default": "forward"},
+    "pool": {"type": "str", "default": ""},
+    "lost_balancers": {"type": "list", "elements": "str", "default": []},
     "pool_members": {"type": "list", "elements": "dict", "default": []},
     "leaving": {"type": "list", "elements": "str", "default": []},
     "min_healthy": {"type": "int", "default": 1},

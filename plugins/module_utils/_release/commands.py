@@ -226,7 +226,9 @@ def guard(params: dict, check_mode: bool) -> dict:
     )
     if check_mode:
         reasons = [reason for reason in reasons if "earlier batch" not in reason]
-    reasons += guard_rules.capacity_reasons(params["pool_members"], params["leaving"], params["min_healthy"])
+    reasons += guard_rules.capacity_reasons(
+        params["pool"], params["pool_members"], params["leaving"], params["lost_balancers"], params["min_healthy"]
+    )
     if reasons:
         raise EverupError(
             f"The batch {', '.join(params['batch'])} does not begin: {'; '.join(reasons)}. Nothing of it was touched. "

@@ -34,22 +34,27 @@ def reasons_to_stop(
     return reasons
 
 
-def capacity_reasons(pool_members: list[dict], leaving: list[str], floor: int) -> list[str]:
-    """Return for each balancer and pool that would fall below the floor, why; empty when capacity is left.
+def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], lost: list[str], floor: int) -> list[str]:
+    """Return for each balancer that would fall below the floor, why; empty when capacity is left.
 
     Parameters:
+        pool: the pool, empty for a group without a balancer.
         pool_members: live members with balancer, pool, name, state and healthy.
         leaving: names of the members about to be drained.
+        lost: balancers that could not be asked.
         floor: how many healthy members must be left serving.
     """
+    if not pool:
+        return []
+    reasons = [f"balancer {balancer} is unreachable" for balancer in lost]
     pools: dict = {}
     for member in pool_members:
-        pools.setdefault((member["balancer"], member["pool"]), []).append(member)
-    reasons = []
-    for (balancer, pool), members in pools.items():
+        pools.setdefault(member["balancer"], []).append(member)
+    for balancer, members in pools.items():
         serving = [m["name"] for m in members if m["state"] == "ready" and m["healthy"]]
         left = [name for name in serving if name not in leaving]
-        missing = [name for name in leaving if name not in [m["name"] for m in members]]
+        names = [m["name"] for m in members]
+        missing = [name for name in leaving if name not in names]
         reasons += [f"pool {pool} on {balancer} has no member {name}" for name in missing]
         if len(left) < floor:
             out = [f"{m['name']} is {m['state']}, {m['health']}" for m in members if m["name"] not in serving]

@@ -1,0 +1,41 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters of the playbooks: candidates, plan, evidence and status, each over a pure function."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._release import rollout, status
+
+
+def _filter(function):
+    """Return a filter that says an EverupError as Ansible's own."""
+
+    def run(*arguments):
+        try:
+            return function(*arguments)
+        except EverupError as error:
+            raise AnsibleFilterError(str(error)) from error
+
+    run.__doc__ = function.__doc__
+    return run
+
+
+class FilterModule:
+    """Names the filters for Ansible."""
+
+    def filters(self) -> dict:
+        """Return the filters by name."""
+        return {
+            "rollout_candidates": _filter(rollout.candidates),
+            "rollout_plan": _filter(rollout.plan_forward),
+            "rollback_plan": _filter(rollout.plan_back),
+            "rollout_lines": _filter(rollout.describe),
+            "rollout_behind": _filter(rollout.behind),
+            "pool_members": _filter(rollout.pool_members),
+            "lost_balancers": _filter(rollout.lost_balancers),
+            "member_names": _filter(rollout.member_names),
+            "silent_hosts": _filter(rollout.silent_hosts),
+            "release_status": _filter(status.status_lines),
+        }

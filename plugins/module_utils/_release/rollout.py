@@ -1,0 +1,163 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides which hosts a roll-out takes, in which batches, from inventory variables and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .._errors import EverupError
+from .batches import DEFAULT_BATCH, DEFAULT_CANARY, plan_batches
+
+
+def candidates(names: list, groups: Mapping) -> list[dict]:
+    """Return name and hosts of each web group of a release, in the stated order.
+
+    Raises:
+        EverupError: a group is not in the inventory, is empty, or shares a host with another.
+    """
+    if isinstance(names, str) or not names:
+        raise EverupError(f"rollout_groups must be a list of inventory groups in the order to upgrade them, not {names!r}.")
+    found = []
+    for name in names:
+        if name not in groups:
+            raise EverupError(f"rollout_groups names the group '{name}', which the inventory does not have.")
+        if not groups[name]:
+            raise EverupError(f"The group '{name}' of rollout_groups has no hosts.")
+        found.append({"name": name, "hosts": list(groups[name])})
+    plan_batches(found)
+    return found
+
+
+def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version: str) -> dict:
+    """Plan the way to a version: every host that the ledger and its own word do not both call finished.
+
+    Parameters:
+        found: the web groups as candidates() returns them.
+        hostvars: variables of each host: rolling_upgrade_canary, rolling_upgrade_batch (of the group's first host),
+            rolling_upgrade_version_now.
+        members: the release's ledger rows by host.
+        version: the version to reach.
+
+    Returns:
+        plan_batches()'s plan of the hosts to take, with ``finished`` hosts and, by host, ``group_of`` and ``version_before``.
+    """
+    groups, finished, before = [], [], {}
+    for group in found:
+        takes = []
+        for host in group["hosts"]:
+            row = members.get(host)
+            now = hostvars[host].get("rolling_upgrade_version_now") or ""
+            if row and row["state"] == "ready" and row["version_after"] == version and now in ("", version):
+                finished.append(host)
+                continue
+            takes.append(host)
+            before[host] = (row and row["version_before"]) or (now if now != version else "")
+        groups.append({**_sizes(hostvars[group["hosts"][0]], len(group["hosts"])), "name": group["name"], "hosts": takes})
+    return _completed(groups, finished, before)
+
+
+def plan_back(found: list[dict], hostvars: Mapping, members: Mapping) -> dict:
+    """Plan the way back: every host that a release touched and that is not back yet, the last group first.
+
+    Raises:
+        EverupError: a touched host is no longer in the inventory's web groups, or its version before is not known.
+    """
+    touched = {host: row for host, row in members.items() if row["state"] != "rolled_back"}
+    known = {host for group in found for host in group["hosts"]}
+    strangers = sorted(set(touched) - known)
+    if strangers:
+        raise EverupError(f"{', '.join(strangers)} took part in the release and is in no group of rollout_groups any more.")
+    unknown = sorted(host for host, row in touched.items() if not row["version_before"])
+    if unknown:
+        raise EverupError(
+            f"The ledger does not know which version {', '.join(unknown)} ran before the release: upgrade forward instead, or "
+            "take it out of the pool and deploy it by hand."
+        )
+    groups = [
+        {
+            **_sizes(hostvars[group["hosts"][0]], len(group["hosts"])),
+            "name": group["name"],
+            "hosts": [host for host in reversed(group["hosts"]) if host in touched],
+        }
+        for group in reversed(found)
+    ]
+    finished = sorted(set(members) - set(touched))
+    return _completed(groups, finished, {host: row["version_before"] for host, row in touched.items()})
+
+
+def _sizes(variables: Mapping, total: int) -> dict:
+    """Return a group's canary and batch; a percentage is of the whole group, however many hosts are left to do."""
+    batch = variables.get("rolling_upgrade_batch", DEFAULT_BATCH)
+    canary = variables.get("rolling_upgrade_canary", DEFAULT_CANARY)
+    return {"canary": _absolute(canary, total), "batch": _absolute(batch, total)}
+
+
+def _absolute(size, total: int):
+    text = str(size).strip()
+    if text.endswith("%") and text[:-1].isdigit() and 1 <= int(text[:-1]) <= 100:
+        return max(1, total * int(text[:-1]) // 100)
+    return size
+
+
+def _completed(groups: list[dict], finished: list[str], before: dict) -> dict:
+    plan = plan_batches(groups)
+    return {
+        **plan,
+        "finished": finished,
+        "group_of": {host: batch["group"] for batch in plan["batches"] for host in batch["hosts"]},
+        "version_before": before,
+    }
+
+
+def describe(plan: dict, version: str) -> list[str]:
+    """Return the plan as lines for a person."""
+    if not plan["hosts"]:
+        return [f"Nothing to do: {len(plan['finished'])} host(s) are done."]
+    lines = [
+        f"batch {batch['number']} ({batch['group']}{', canary' if batch['canary'] else ''}): {', '.join(batch['hosts'])}"
+        for batch in plan["batches"]
+    ]
+    done = [f"done already: {', '.join(plan['finished'])}"] if plan["finished"] else []
+    return [f"{len(plan['hosts'])} host(s) to {version}", *lines, *done]
+
+
+def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
+    """Return a sentence for each host that did not say, when asked just now, that it runs a version.
+
+    Parameters:
+        hosts: every host of the release's web groups.
+        hostvars: with rolling_upgrade_evidence, the registered answer of each host; missing where it was not reachable.
+        version: the version it must run.
+    """
+    sentences = []
+    for host in hosts:
+        evidence = hostvars[host].get("rolling_upgrade_evidence")
+        if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
+            sentences.append(f"{host} did not answer")
+        elif evidence.get("failed"):
+            sentences.append(f"{host} does not serve {version}: {evidence.get('msg', 'no reason given')}")
+        elif hostvars[host].get("rolling_upgrade_version_now") not in (None, "", version):
+            sentences.append(f"{host} has {hostvars[host]['rolling_upgrade_version_now']} installed")
+    return sentences
+
+
+def pool_members(registered: Mapping) -> list[dict]:
+    """Return the members of every balancer out of a registered loop of ``lb_member_info``."""
+    return [member for result in registered.get("results", []) for member in result.get("members", [])]
+
+
+def lost_balancers(*registered: Mapping) -> list[str]:
+    """Return the balancers that were unreachable in registered loops over ``balancer``."""
+    results = [result for one in registered for result in one.get("results", [])]
+    return sorted({result["balancer"] for result in results if result.get("unreachable")})
+
+
+def member_names(hosts: list, hostvars: Mapping) -> list[str]:
+    """Return the name of each host in its pool: rolling_upgrade_member, or the host's own."""
+    return [hostvars[host].get("rolling_upgrade_member") or host for host in hosts]
+
+
+def silent_hosts(hosts: list, hostvars: Mapping) -> list[str]:
+    """Return the hosts that were asked for their version and did not get to answer."""
+    return [host for host in hosts if "rolling_upgrade_version_now" not in hostvars[host]]

@@ -1,0 +1,41 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Writes the state of a release as lines for a terminal."""
+
+from __future__ import annotations
+
+
+def status_lines(release_info: dict, migration_info: dict) -> list[str]:
+    """Return what an operator wants to know at a glance.
+
+    Parameters:
+        release_info: result of the ``release_info`` module.
+        migration_info: result of the ``migration_info`` module.
+    """
+    release = release_info["release"]
+    lines = [f"database    {migration_info['engine']} {migration_info['server_version']}"]
+    for phase in ("expand", "contract"):
+        facts = migration_info[phase]
+        pending = ", ".join(script["version"] for script in facts["pending"]) or "none"
+        lines.append(f"{phase:<11} at {facts['current'] or 'nothing yet'}, pending: {pending}")
+        lines += [f"            {row['script']} {row['state']}: {row['error'] or ''}" for row in facts["unfinished"]]
+        lines += [f"            {script['script']} was edited after it was applied" for script in facts["changed_since"]]
+        lines += [f"            {script} is in the history and not on disk" for script in facts["missing"]]
+    if not release:
+        return [*lines, "release     none yet"]
+    since = release.get(f"{release['state']}_at") or release["opened_at"]
+    lines.append(f"release     {release['version']} is {release['state']} since {since}, opened by {release['opened_by']}")
+    lines += [f"            {release['reason']}"] if release["reason"] else []
+    lines.append(f"next        {release_info['next_step']}")
+    lease = release_info["lease"]
+    if lease and lease["holder"]:
+        left = lease["seconds_left"]
+        lines.append(
+            f"lease       {lease['holder']}, process {lease['holder_process'].get('pid')}, since {lease['taken_at']}, "
+            + (f"expires in {left:.0f} s" if left > 0 else "expired")
+        )
+    for host, row in release_info["members"].items():
+        versions = f"{row['version_before'] or '?'} -> {row['version_after'] or '?'}"
+        reason = f"  {row['reason']}" if row["reason"] else ""
+        lines.append(f"{host:<11} {row['state']:<11} {versions:<20} {row['changed_at']}{reason}")
+    return lines
