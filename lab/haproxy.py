@@ -23,7 +23,7 @@ class HAProxy:
         bind: address the frontends and TCP admin sockets listen on.
         health: path of the health check.
         inter, rise, fall: the health check's interval (HAProxy's own time format) and its counts up and down.
-        server_options: ``{"pool/member": "disabled"}``: words added to one server line (``no-check``, ``weight 0``).
+        server_options: ``{"pool/member": "check weight 0"}``: words of one server line, in place of ``check``.
         levels: further admin sockets beside the one of level admin: ``operator``, ``user``. Each is a Unix socket,
             ``folder/<level>.sock``.
         admin_port: port of an admin socket of level admin over TCP; 0 for a free one, None for none.
@@ -170,8 +170,8 @@ class HAProxy:
                 f"  option httpchk GET {self.health}",
             ]
             for name, (host, port) in servers.items():
-                extra = self.server_options.get(f"{pool}/{name}", "")
-                lines.append(f"  server {name} {host}:{port} check {extra}".rstrip())
+                options = self.server_options.get(f"{pool}/{name}", "check")
+                lines.append(f"  server {name} {host}:{port} {options}".rstrip())
         return "\n".join(lines) + "\n"
 
     def _answers(self) -> bool:

@@ -203,6 +203,6 @@ def lb():
     class Helpers:
         pass
 
-    for helper in (move, info, facts, balancer, eventually, Request, App):
+    for helper in (move, info, facts, balancer, eventually, Request, App, HAProxyRig):
         setattr(Helpers, helper.__name__, staticmethod(helper))
     return Helpers
