@@ -17,11 +17,14 @@ import pytest
 def ansible(tmp_path):
     """Run one ad hoc task on localhost; returns exit code, the module's result and the whole output."""
 
+    config = tmp_path / "ansible.cfg"
+    config.touch()
+
     def run(module: str, options: dict, *flags: str):
         environment = {
             **os.environ,
             "ANSIBLE_HOME": str(tmp_path / "home"),
-            "ANSIBLE_CONFIG": os.devnull,
+            "ANSIBLE_CONFIG": str(config),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_DEPRECATION_WARNINGS": "0",
             "ANSIBLE_LOCALHOST_WARNING": "0",
