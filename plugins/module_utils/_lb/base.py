@@ -1,0 +1,73 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What every load balancer must be able to do, and what it says of a member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._errors import EverupError
+
+READY, DRAIN, MAINT = STATES = ("ready", "drain", "maint")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One server of a pool as one balancer sees it now.
+
+    Parameters:
+        pool: name of the pool (HAProxy: backend).
+        name: name of the member in the pool (HAProxy: server).
+        address: where the balancer sends its requests, ``host:port``.
+        state: the administrative state: ``ready``, ``drain`` (no new sessions) or ``maint`` (out, and not checked).
+        health: what the balancer's health check says, in the balancer's own words: ``UP``, ``DOWN (L4CON)``.
+        healthy: whether the check passes without reserve. True where nothing is checked.
+        sessions: sessions running on the member or queued for it.
+        weight: share of new sessions; 0 gets none.
+    """
+
+    pool: str
+    name: str
+    address: str
+    state: str
+    health: str
+    healthy: bool
+    sessions: int
+    weight: int
+
+    @property
+    def serving(self) -> bool:
+        """Whether new sessions reach it, and it is known to answer them."""
+        return self.state == READY and self.healthy and self.weight > 0
+
+
+class Balancer:
+    """One running load balancer. A subclass a product; nothing is cached, every call asks the balancer.
+
+    Every method raises EverupError, naming the balancer by ``address``, when the balancer cannot be reached within
+    its time-out, refuses, or does not know the pool or member.
+    """
+
+    #: How the user wrote the balancer's address: its name in results and errors.
+    address: str
+
+    def list_members(self, pool: str | None = None) -> list[Member]:
+        """Return the members of one pool, or of all pools."""
+        raise NotImplementedError
+
+    def get_member(self, pool: str, name: str) -> Member:
+        """Return one member of one pool."""
+        members = self.list_members(pool)
+        for member in members:
+            if member.name == name:
+                return member
+        known = ", ".join(sorted(member.name for member in members)) or "none"
+        raise EverupError(f"Pool {pool} on balancer {self.address} has no member {name}; its members are: {known}.")
+
+    def check_writable(self) -> None:
+        """Raise when this connection may look but not change; change nothing."""
+        raise NotImplementedError
+
+    def set_state(self, pool: str, name: str, state: str) -> None:
+        """Set the administrative state; return once the balancer itself reports it."""
+        raise NotImplementedError

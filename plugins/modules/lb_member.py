@@ -1,0 +1,217 @@
+#!/usr/bin/python
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Module: bring one member of a load balancer pool to ready, drain or maint."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: lb_member
+short_description: Drain a member of a load balancer pool, take it out or put it back
+version_added: 0.1.0
+author: everup.deploy contributors (@everup)
+description:
+  - Sets the administrative state of one member of one pool, on one balancer or on each of a group, and waits until it
+    is true for users - no session left, or the health check passed.
+  - Every balancer is reached, the member is found on it and the right to change it is seen before anything is changed.
+  - An answer of the balancer that is not success fails the task, with the answer in the message.
+extends_documentation_fragment:
+  - everup.deploy.lb
+  - everup.deploy.attributes
+  - everup.deploy.attributes.action_groups
+attributes:
+  action_group:
+    membership:
+      - everup.deploy.all
+      - everup.deploy.lb
+  check_mode:
+    support: full
+    details: Reads every balancer, and fails where the real run would find no pool, no member or no right to change.
+  diff_mode:
+    support: full
+    details: Shows the administrative state on each balancer, and nothing that moves by itself.
+options:
+  pool:
+    description: Name of the pool. With O(provider=haproxy) the backend.
+    type: str
+    required: true
+  member:
+    description: Name of the member in the pool. With O(provider=haproxy) the server.
+    type: str
+    required: true
+  state:
+    description:
+      - V(drain) stops new sessions and lets running ones finish. The member stays in drain, and is still
+        health-checked, after the last one.
+      - V(ready) puts the member back.
+      - V(maint) takes the member out at once, without waiting for running sessions and without health checks.
+        Use V(drain) first where users are on it.
+    type: str
+    choices: [ready, drain, maint]
+    required: true
+  wait:
+    description:
+      - With O(state=drain), wait until no balancer has a session running on the member or queued for it.
+      - With O(state=ready), wait until the health check passes without reserve on every balancer. V(UP 1/3) is not UP.
+        A member without a health check counts as healthy.
+      - With O(state=ready), a member that comes from V(maint) or V(drain) takes sessions only once it is healthy on
+        every balancer. From V(maint) it goes through V(drain), because HAProxy sends requests to a
+        member fresh from maintenance before it has checked it.
+      - With O(state=maint) there is nothing to wait for.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds to wait, over all balancers.
+    type: int
+    default: 60
+  interval:
+    description: Seconds between two looks while waiting.
+    type: float
+    default: 0.25
+  on_timeout:
+    description:
+      - What to do when sessions outlast a drain, such as a websocket or a download that never ends.
+      - V(fail) fails the task. V(proceed) warns with the number of sessions left and goes on. They end when
+        the application is stopped.
+      - With either, the member stays in drain and nothing is cut by this module.
+      - A member that does not become healthy always fails.
+    type: str
+    choices: [fail, proceed]
+    default: fail
+notes:
+  - HAProxy forgets administrative states on a reload unless they are saved to and loaded from a server state file. A
+    drain that is forgotten while this module waits fails the task.
+  - With C(fall 1) in its configuration HAProxy calls a member UP as soon as it leaves maintenance, before any check.
+    Use C(fall 2) or more.
+seealso:
+  - module: everup.deploy.lb_member_info
+"""
+
+EXAMPLES = r"""
+- name: Drain web1 from pool shop on both balancers (at most 2 min)
+  everup.deploy.lb_member:
+    address: [lb1.example.com:9999, lb2.example.com:9999]
+    pool: shop
+    member: web1
+    state: drain
+    timeout: 120
+  delegate_to: localhost
+
+- name: Put web1 back into pool shop once it is healthy
+  everup.deploy.lb_member:
+    address: [/run/haproxy/admin.sock]
+    pool: shop
+    member: web1
+    state: ready
+  delegate_to: lb1
+
+- name: Drain the websocket server for 5 min, then go on whoever is still connected
+  everup.deploy.lb_member:
+    address: [/run/haproxy/admin.sock]
+    pool: live
+    member: "{{ inventory_hostname }}"
+    state: drain
+    timeout: 300
+    on_timeout: proceed
+  delegate_to: lb1
+"""
+
+RETURN = r"""
+members:
+  description: The member on each balancer, before and after. Also returned on a time-out, with what was last seen.
+  returned: when every balancer was reached
+  type: list
+  elements: dict
+  contains:
+    balancer:
+      description: Address of the balancer, as given.
+      type: str
+      sample: lb1.example.com:9999
+    pool:
+      description: Name of the pool.
+      type: str
+      sample: shop
+    member:
+      description: Name of the member.
+      type: str
+      sample: web1
+    address:
+      description: Where the balancer sends the member's requests.
+      type: str
+      sample: 192.0.2.11:8080
+    before:
+      description: What the balancer said of the member at first.
+      type: dict
+      contains: &facts
+        state:
+          description: Administrative state, V(ready), V(drain) or V(maint).
+          type: str
+          sample: ready
+        health:
+          description: What the health check says, in the balancer's words.
+          type: str
+          sample: DOWN (L4CON)
+        healthy:
+          description: Whether the health check passes without reserve. True where nothing is checked.
+          type: bool
+          sample: true
+        serving:
+          description: Whether new sessions reach it and it is known to answer them.
+          type: bool
+          sample: true
+        sessions:
+          description: Sessions running on the member or queued for it.
+          type: int
+          sample: 57
+        weight:
+          description: Share of new sessions.
+          type: int
+          sample: 1
+    after:
+      description: What the balancer said of the member at last. In check mode as before, but for the state.
+      type: dict
+      contains: *facts
+waited_seconds:
+  description: Seconds spent waiting.
+  returned: when every balancer was reached
+  type: float
+  sample: 3.25
+"""
+
+from ..module_utils._lb.members import apply_state
+from ..module_utils._lb.providers import argument_spec, connect, required_if
+from ..module_utils._module import run_module
+
+ARGUMENT_SPEC = argument_spec(
+    pool={"type": "str", "required": True},
+    member={"type": "str", "required": True},
+    state={"type": "str", "choices": ["ready", "drain", "maint"], "required": True},
+    wait={"type": "bool", "default": True},
+    timeout={"type": "int", "default": 60},
+    interval={"type": "float", "default": 0.25},
+    on_timeout={"type": "str", "choices": ["fail", "proceed"], "default": "fail"},
+)
+
+
+def run(params: dict, check_mode: bool) -> dict:
+    """Bring the member to the wanted state and return what it was and is."""
+    return apply_state(
+        connect(params),
+        params["pool"],
+        params["member"],
+        params["state"],
+        wait=params["wait"],
+        timeout=params["timeout"],
+        interval=params["interval"],
+        on_timeout=params["on_timeout"],
+        check_mode=check_mode,
+    )
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run, required_if=required_if())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Module: say what load balancers know of the members of their pools."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: lb_member_info
+short_description: Read state, health and sessions of load balancer pool members
+version_added: 0.1.0
+author: everup.deploy contributors (@everup)
+description:
+  - Returns the members of one pool or of every pool, as each balancer sees them now.
+  - Fails when a balancer cannot be reached, or does not know the pool or the member.
+extends_documentation_fragment:
+  - everup.deploy.lb
+  - everup.deploy.attributes
+  - everup.deploy.attributes.action_groups
+attributes:
+  action_group:
+    membership:
+      - everup.deploy.all
+      - everup.deploy.lb
+  check_mode:
+    support: full
+    details: Only reads.
+  diff_mode:
+    support: N/A
+    details: Only reads.
+options:
+  pool:
+    description: Name of the pool. Without it, the members of all pools are returned.
+    type: str
+  member:
+    description: Name of the one member to return. Needs O(pool).
+    type: str
+seealso:
+  - module: everup.deploy.lb_member
+"""
+
+EXAMPLES = r"""
+- name: Read pool shop on both balancers
+  everup.deploy.lb_member_info:
+    address: [lb1.example.com:9999, lb2.example.com:9999]
+    pool: shop
+  register: shop_members
+  delegate_to: localhost
+
+- name: Count the members that serve
+  ansible.builtin.debug:
+    msg: "{{ shop_members.members | selectattr('serving') | map(attribute='member') | unique | length }} serve"
+"""
+
+RETURN = r"""
+members:
+  description: One entry a member and balancer, in the order of the addresses and of the balancer's configuration.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    balancer:
+      description: Address of the balancer, as given.
+      type: str
+      sample: lb1.example.com:9999
+    pool:
+      description: Name of the pool.
+      type: str
+      sample: shop
+    member:
+      description: Name of the member.
+      type: str
+      sample: web1
+    address:
+      description: Where the balancer sends the member's requests.
+      type: str
+      sample: 192.0.2.11:8080
+    state:
+      description: Administrative state, V(ready), V(drain) or V(maint).
+      type: str
+      sample: ready
+    health:
+      description: What the health check says, in the balancer's words.
+      type: str
+      sample: UP
+    healthy:
+      description: Whether the health check passes without reserve. True where nothing is checked.
+      type: bool
+      sample: true
+    serving:
+      description: Whether new sessions reach it and it is known to answer them.
+      type: bool
+      sample: true
+    sessions:
+      description: Sessions running on the member or queued for it.
+      type: int
+      sample: 57
+    weight:
+      description: Share of new sessions.
+      type: int
+      sample: 1
+"""
+
+from ..module_utils._lb.members import read_members
+from ..module_utils._lb.providers import argument_spec, connect, required_if
+from ..module_utils._module import run_module
+
+ARGUMENT_SPEC = argument_spec(pool={"type": "str"}, member={"type": "str"})
+
+
+def run(params: dict, check_mode: bool) -> dict:
+    """Return what every balancer says of the members asked for."""
+    return {"members": read_members(connect(params), params["pool"], params["member"])}
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run, required_if=required_if(), required_by={"member": "pool"})
+
+
+if __name__ == "__main__":
+    main()

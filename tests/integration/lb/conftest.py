@@ -1,0 +1,211 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Real members behind a real balancer; one rig a provider, and every conformance test runs on every rig."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from ansible_collections.everup.deploy.lab.haproxy import HAProxy
+from ansible_collections.everup.deploy.lab.ports import free_port
+from ansible_collections.everup.deploy.plugins.module_utils._lb import providers
+from ansible_collections.everup.deploy.plugins.modules import lb_member, lb_member_info
+
+
+class App(ThreadingHTTPServer):
+    """A small web application: ``/`` answers, ``/hold`` answers once released, ``/health`` with ``health_code``."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.health_code = 200
+        self.released = threading.Event()
+        self.served = 0
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def at(self) -> tuple:
+        return self.server_address
+
+    def handle_error(self, request, client_address) -> None:
+        """Say nothing: a user who went away, or a balancer that was stopped, is part of the tests."""
+
+    def stop(self) -> None:
+        self.released.set()
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        code = self.server.health_code if self.path == "/health" else 200
+        if self.path == "/hold":
+            self.server.released.wait(30)
+        elif self.path.startswith("/slow/"):
+            time.sleep(float(self.path.rpartition("/")[2]))
+        if self.path != "/health":
+            self.server.served += 1
+        self.send_response(code)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *args) -> None:
+        pass
+
+
+class Request(threading.Thread):
+    """One user's request on its way; ``status`` is the HTTP code once it is done, or the exception."""
+
+    def __init__(self, port: int, path: str) -> None:
+        super().__init__(daemon=True)
+        self.port, self.path, self.status = port, path, None
+        self.start()
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", self.path)
+            self.status = connection.getresponse().status
+        except OSError as error:
+            self.status = error
+        finally:
+            connection.close()
+
+
+class HAProxyRig:
+    """HAProxy as the conformance suite sees it; a rig of another balancer has the same names."""
+
+    provider = "haproxy"
+
+    def __init__(self, backends, folder, **options) -> None:
+        self.server = HAProxy(backends, folder, levels=("operator",), **{"inter": "50ms", **options})
+        self.address = self.server.socket()
+        self.denied_address = self.server.socket("operator")
+
+    def start(self) -> None:
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def port(self, pool: str) -> int:
+        return self.server.ports[pool]
+
+
+RIGS = {"haproxy": HAProxyRig}
+
+
+@pytest.fixture(params=sorted(RIGS))
+def rig_class(request):
+    return RIGS[request.param]
+
+
+@pytest.fixture
+def apps():
+    """The members of pool ``shop``, by name."""
+    running = {"web1": App(), "web2": App()}
+    yield running
+    for app in running.values():
+        app.stop()
+
+
+@pytest.fixture
+def start_rig(rig_class, apps, tmp_path):
+    """Start a balancer with pools ``shop`` (web1, web2) and ``solo`` (web1); stopped after the test."""
+    started = []
+
+    def start(**options):
+        folder = tmp_path / f"lb{len(started) + 1}"
+        folder.mkdir()
+        pools = {"shop": {name: app.at for name, app in apps.items()}, "solo": {"web1": apps["web1"].at}}
+        rig = rig_class(pools, folder, **options)
+        rig.start()
+        started.append(rig)
+        return rig
+
+    yield start
+    for rig in started:
+        rig.stop()
+
+
+@pytest.fixture
+def rig(start_rig):
+    """One balancer whose members have all been checked and are up."""
+    rig = start_rig()
+    eventually(lambda: all(member["serving"] for member in info(rig)["members"]))
+    return rig
+
+
+@pytest.fixture
+def silent_address():
+    """Address of something that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def dead_address():
+    """Address where nobody listens."""
+    return f"127.0.0.1:{free_port()}"
+
+
+def _params(module, rigs, options: dict) -> dict:
+    rigs = rigs if isinstance(rigs, list) else [rigs]
+    addresses = [rig if isinstance(rig, str) else rig.address for rig in rigs]
+    named = next((rig.provider for rig in rigs if not isinstance(rig, str)), "haproxy")
+    defaults = {name: option.get("default") for name, option in module.ARGUMENT_SPEC.items()}
+    given = {"provider": named, "address": addresses, "interval": 0.02, "timeout": 5, **options}
+    return {**defaults, **{name: value for name, value in given.items() if name in defaults}}
+
+
+def move(rigs, state: str, pool: str = "shop", member: str = "web1", check_mode: bool = False, **options) -> dict:
+    """Run lb_member on one rig, or several, or addresses."""
+    options = {"pool": pool, "member": member, "state": state, **options}
+    return lb_member.run(_params(lb_member, rigs, options), check_mode)
+
+
+def info(rigs, **options) -> dict:
+    """Run lb_member_info."""
+    return lb_member_info.run(_params(lb_member_info, rigs, options), False)
+
+
+def facts(rig, pool: str = "shop", member: str = "web1") -> dict:
+    """What lb_member_info says of one member on one rig."""
+    (found,) = info(rig, pool=pool, member=member)["members"]
+    return found
+
+
+def balancer(rig, **options):
+    """The provider's own object behind the module."""
+    (one,) = providers.connect(_params(lb_member, rig, options))
+    return one
+
+
+def eventually(true, timeout: float = 5.0) -> None:
+    """Wait until true() is; fail when it never is."""
+    deadline = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < deadline, "did not become true in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def lb():
+    """The helpers above, for tests that cannot import this file."""
+
+    class Helpers:
+        pass
+
+    for helper in (move, info, facts, balancer, eventually, Request, App, HAProxyRig):
+        setattr(Helpers, helper.__name__, staticmethod(helper))
+    return Helpers

@@ -1,0 +1,106 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The modules as Ansible runs them: packed by AnsiballZ, with its check mode, diff mode and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def ansible(tmp_path):
+    """Run one ad hoc task on localhost; returns exit code, the module's result and the whole output."""
+
+    config = tmp_path / "ansible.cfg"
+    config.touch()
+
+    def run(module: str, options: dict, *flags: str):
+        environment = {
+            **os.environ,
+            "ANSIBLE_HOME": str(tmp_path / "home"),
+            "ANSIBLE_CONFIG": str(config),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_DEPRECATION_WARNINGS": "0",
+            "ANSIBLE_LOCALHOST_WARNING": "0",
+        }
+        done = subprocess.run(
+            [
+                Path(sys.executable).parent / "ansible",
+                "localhost",
+                "-c",
+                "local",
+                "-e",
+                f"ansible_python_interpreter={sys.executable}",
+                "-m",
+                f"everup.deploy.{module}",
+                "-a",
+                json.dumps(options),
+                *flags,
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        _head, brace, rest = done.stdout.partition("=> {")
+        result = json.JSONDecoder().raw_decode("{" + rest)[0] if brace else {}
+        return done.returncode, result, done.stdout + done.stderr
+
+    return run
+
+
+def test_check_and_diff_show_the_change_without_making_it(lb, rig, ansible):
+    options = {"address": [rig.address], "pool": "shop", "member": "web1", "state": "drain"}
+    code, result, output = ansible("lb_member", options, "--check", "--diff")
+    assert code == 0, output
+    assert result["changed"] is True
+    assert f'-    "{rig.address}": "ready"' in output
+    assert f'+    "{rig.address}": "drain"' in output
+    assert lb.facts(rig)["state"] == "ready"
+
+
+def test_drain_changes_and_returns_the_members(lb, rig, ansible):
+    options = {"address": rig.address, "pool": "shop", "member": "web1", "state": "drain"}
+    code, result, output = ansible("lb_member", options)
+    assert code == 0, output
+    assert result["changed"] is True
+    assert result["members"][0]["after"]["state"] == "drain"
+    assert "diff" not in result
+    assert lb.facts(rig)["state"] == "drain"
+
+
+def test_failure_is_a_failed_task_with_what_was_seen(lb, rig, apps, ansible):
+    lb.Request(rig.port("solo"), "/hold")
+    lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 1)
+    options = {"address": [rig.address], "pool": "solo", "member": "web1", "state": "drain", "timeout": 0}
+    code, result, output = ansible("lb_member", options)
+    assert code == 2, output
+    assert "1 session on balancer" in result["msg"]
+    assert result["changed"] is True
+    assert result["members"][0]["after"]["sessions"] == 1
+
+
+def test_info_returns_the_members_also_in_check_mode(rig, ansible):
+    code, result, output = ansible("lb_member_info", {"address": [rig.address], "pool": "shop"}, "--check")
+    assert code == 0, output
+    assert [member["member"] for member in result["members"]] == ["web1", "web2"]
+    assert result["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"pool": "shop", "member": "web1", "state": "drain"}, "provider is haproxy but all of the following"),
+        ({"address": ["/x"], "member": "web1"}, "pool"),
+    ],
+)
+def test_missing_options_are_named(ansible, options, said):
+    code, result, output = ansible("lb_member" if "state" in options else "lb_member_info", options)
+    assert code == 2, output
+    assert said in result["msg"]

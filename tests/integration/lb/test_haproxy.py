@@ -1,0 +1,162 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is HAProxy's own: inherited states, members without a check, forgotten drains, strange answers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+
+
+@pytest.fixture
+def rig_class(request):
+    """Only HAProxy here."""
+    return request.getfixturevalue("lb").HAProxyRig
+
+
+@pytest.fixture
+def answering():
+    """Start a TCP server that answers every connection with the given chunks, 0.1 s apart; returns its address."""
+    servers = []
+
+    def start(*chunks):
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(1000)
+                        for chunk in chunks:
+                            connection.sendall(chunk)
+                            time.sleep(0.1)
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+def test_member_disabled_in_the_configuration_can_be_put_back(lb, start_rig):
+    rig = start_rig(server_options={"shop/web1": "check disabled"})
+    assert lb.facts(rig)["state"] == "maint"
+    assert lb.move(rig, "ready")["changed"] is True
+    assert lb.facts(rig)["serving"] is True
+    assert lb.move(rig, "ready")["changed"] is False
+
+
+def test_member_without_a_check_is_healthy(lb, start_rig):
+    rig = start_rig(server_options={"shop/web1": ""})
+    lb.move(rig, "maint")
+    assert lb.facts(rig)["healthy"] is False
+    result = lb.move(rig, "ready")
+    assert result["members"][0]["after"]["health"] == "no check"
+    assert result["members"][0]["after"]["serving"] is True
+
+
+def test_member_of_weight_0_is_ready_but_serves_nobody(lb, start_rig):
+    rig = start_rig(server_options={"shop/web1": "check weight 0"})
+    lb.eventually(lambda: lb.facts(rig)["healthy"])
+    with pytest.raises(EverupError, match="weight 0: no new session"):
+        lb.move(rig, "ready", timeout=0)
+
+
+def test_state_inherited_from_a_tracked_server_fails_and_says_so(lb, start_rig):
+    rig = start_rig(server_options={"solo/web1": "track shop/web1"})
+    lb.move(rig, "maint")
+    assert lb.facts(rig, pool="solo")["state"] == "maint"
+    with pytest.raises(EverupError, match="inherited") as error:
+        lb.move(rig, "ready", pool="solo", wait=False)
+    assert "MAINT (via shop/web1)" in str(error.value)
+    lb.move(rig, "drain")
+    assert lb.facts(rig, pool="solo")["state"] == "drain"
+
+
+def test_member_not_checked_since_the_start_is_not_healthy(lb, start_rig):
+    rig = start_rig(inter="30s", fall=1)  # HAProxy spreads the first checks over the interval
+    web2 = lb.facts(rig, member="web2")
+    assert web2["health"] == "UP (INI)"
+    assert (web2["healthy"], web2["serving"]) == (False, False)
+
+
+def _restart_soon(rig, save: bool) -> threading.Timer:
+    """Restart the balancer while somebody waits, with or without its administrative states."""
+
+    def restart():
+        if save:
+            rig.server.save_state()
+        rig.stop()
+        time.sleep(0.1)
+        rig.start()
+
+    timer = threading.Timer(0.2, restart)
+    timer.start()
+    return timer
+
+
+def test_drain_forgotten_by_a_restart_fails_instead_of_waiting_on(lb, start_rig):
+    rig = start_rig()
+    lb.Request(rig.port("solo"), "/hold")
+    lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 1)
+    restart = _restart_soon(rig, save=False)
+    with pytest.raises(EverupError, match=r"went back to ready on balancer .* while it drained"):
+        lb.move(rig, "drain", pool="solo")
+    restart.join(5)
+
+
+def test_drain_outlives_a_restart_that_remembers(lb, start_rig, tmp_path):
+    rig = start_rig(state_file=tmp_path / "states")
+    lb.Request(rig.port("solo"), "/hold")
+    lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 1)
+    restart = _restart_soon(rig, save=True)
+    result = lb.move(rig, "drain", pool="solo")
+    restart.join(5)
+    assert result["waited_seconds"] > 0.2
+    assert result["members"][0]["after"]["state"] == "drain"
+
+
+def test_state_file_keeps_the_drain_over_a_restart(lb, start_rig, tmp_path):
+    rig = start_rig(state_file=tmp_path / "states")
+    lb.move(rig, "drain")
+    rig.server.save_state()
+    rig.stop()
+    rig.start()
+    assert lb.facts(rig)["state"] == "drain"
+    assert lb.facts(rig, member="web2")["state"] == "ready"
+
+
+def test_an_answer_that_drips_is_bounded_as_a_whole(lb, answering):
+    address = answering(*[b"1\n"] * 20)
+    started = time.monotonic()
+    with pytest.raises(EverupError, match=r"within 0\.3 s"):
+        lb.move(address, "drain", connect_timeout=0.3)
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"1\nno header here\n", b"\xff\xfe\n", b""])
+def test_an_address_that_is_no_haproxy_fails_with_a_sentence(lb, answering, answer):
+    with pytest.raises(EverupError) as error:
+        lb.info(answering(answer))
+    assert str(error.value).startswith("Balancer 127.0.0.1:")
+
+
+@pytest.mark.parametrize("address", ["lb1", "lb1:", ":9999", "lb1:port", "run/haproxy.sock", ""])
+def test_an_address_of_neither_form_is_refused(lb, address):
+    with pytest.raises(EverupError, match="neither"):
+        lb.info(address)
+
+
+def test_ipv6_address_is_understood(lb):
+    with pytest.raises(EverupError, match=r"\[::1\]:1 cannot be reached"):
+        lb.info("[::1]:1")
