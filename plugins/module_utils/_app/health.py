@@ -53,15 +53,19 @@ def watch(
     verdicts, streak, polls = progress["verdicts"], progress["streak"], progress["polls"]
     start = clock() - progress["spent"]
     deadline = start + params["timeout"]
-    response: Optional[Response] = None
+    seen = _last(progress)
     window: list[str] = []
     bodies: dict[str, str] = {}
     while True:
         began = clock()
         if began >= deadline:
-            raise timed_out(params, response or _last(progress), polls, began - start)
-        response = ask(max(min(params["request_timeout"], deadline - began), 0.001))
+            raise timed_out(params, seen, polls, began - start)
+        limit = min(params["request_timeout"], deadline - began)
+        response = ask(limit)
         polls += 1
+        # A request that only the end of the wait cut short says less than the one before it.
+        if seen is None or response.error is None or limit == params["request_timeout"]:
+            seen = response
         digest = hashlib.sha256(response.body.encode("utf-8", "surrogatepass")).hexdigest()
         good = response.error is None and response.status in params["status"]
         if good and (not params["condition"] or verdicts.get(digest, True)):
@@ -79,7 +83,7 @@ def watch(
             return found
         if began + params["interval"] >= deadline:
             # No further request would begin in time: say so now rather than sleep for nothing.
-            raise timed_out(params, response, polls, now - start, verdicts.get(digest) is False)
+            raise timed_out(params, seen, polls, now - start, seen is response and verdicts.get(digest) is False)
         sleep(max(began + params["interval"] - now, 0))
 
 
