@@ -1,0 +1,300 @@
+"""health_check against real servers, the module on its own and through Ansible with its action plugin."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from ansible_collections.everup.deploy.tests.support.modules import run_module
+
+MODULE = "everup.deploy.health_check"
+OK = json.dumps({"status": "ok", "version": "2.4.0"})
+OLD = json.dumps({"status": "ok", "version": "2.3.0"})
+
+
+class Server:
+    """A web server whose answers, as (status, body), are given by the number of the request."""
+
+    def __init__(self, answer):
+        self.seen = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.seen.append(dict(self.headers))
+                status, body = answer(len(outer.seen))
+                data = body.encode()
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", "/login")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/healthz"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(answer):
+        servers.append(Server(answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.http.shutdown()
+        server.http.server_close()
+
+
+@pytest.fixture
+def silent_port():
+    """A port that takes connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(50)
+        yield listener.getsockname()[1]
+
+
+def quick(url, **options):
+    return {"url": url, "interval": 0.02, "timeout": 10, **options}
+
+
+def test_enough_good_responses_in_a_row_end_the_wait(serve):
+    server = serve(lambda number: (200 if number not in (1, 3) else 503, "x"))
+    result = run_module(MODULE, quick(server.url))
+    assert not result["failed"]
+    assert not result["changed"]
+    assert (result["status"], result["body"], result["polls"]) == (200, "x", 6)
+
+
+def test_a_time_out_says_what_was_waited_for_and_what_was_seen_last(serve):
+    server = serve(lambda number: (503, "warming up " + "z" * 5000))
+    result = run_module(MODULE, quick(server.url, timeout=0.5, condition="status == 'ok'"))
+    assert result["failed"]
+    for text in (server.url, "0.5 s", "status 200 and status == 'ok', 3 times in a row", "503", "warming up"):
+        assert text in result["msg"]
+    assert len(result["msg"]) < 1500
+    assert result["status"] == 503
+
+
+def test_a_refused_connection_is_waited_out_and_named():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    result = run_module(MODULE, quick(f"http://127.0.0.1:{port}/", timeout=0.3))
+    assert result["failed"]
+    assert "refused" in result["msg"]
+    assert result["polls"] > 2
+
+
+@pytest.mark.parametrize("condition", [None, "status == 'ok'"])
+def test_a_server_that_never_answers_cannot_hold_the_wait_up(silent_port, condition):
+    start = time.monotonic()
+    args = quick(f"http://127.0.0.1:{silent_port}/", timeout=1, request_timeout=0.3, condition=condition)
+    result = run_module(MODULE, args)
+    assert result["failed"]
+    assert "0.3 s" in result["msg"]
+    assert time.monotonic() - start < 4
+
+
+def test_a_server_that_drips_cannot_hold_the_wait_up():
+    """Every read of the socket is in time, the whole is not."""
+
+    def drip(listener):
+        while True:
+            try:
+                peer, _address = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=feed, args=(peer,), daemon=True).start()
+
+    def feed(peer):
+        try:
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while True:
+                peer.sendall(b"x")
+                time.sleep(0.05)
+        except OSError:
+            return
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(50)
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        start = time.monotonic()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        result = run_module(MODULE, quick(url, timeout=1, request_timeout=0.4))
+    assert result["failed"]
+    assert time.monotonic() - start < 4
+
+
+def test_a_body_cut_off_is_not_good():
+    def cut(listener):
+        while True:
+            try:
+                peer, _address = listener.accept()
+            except OSError:
+                return
+            peer.recv(4096)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+            peer.close()
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(50)
+        threading.Thread(target=cut, args=(listener,), daemon=True).start()
+        result = run_module(MODULE, quick(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.4))
+    assert result["failed"]
+    assert "closed within the body" in result["msg"]
+
+
+def test_a_redirect_is_a_status_of_its_own(serve):
+    server = serve(lambda number: (302, ""))
+    assert "302" in run_module(MODULE, quick(server.url, timeout=0.3))["msg"]
+    assert run_module(MODULE, quick(server.url, status=[302]))["status"] == 302
+
+
+def test_headers_are_sent_and_secret_ones_are_seen_nowhere(serve):
+    server = serve(lambda number: (500, "you sent Bearer hunter2secret"))
+    args = quick(
+        server.url, timeout=0.3, headers={"Host": "shop.example.com"}, secret_headers={"Authorization": "Bearer hunter2secret"}
+    )
+    result = run_module(MODULE, args)
+    assert server.seen[0]["Host"] == "shop.example.com"
+    assert server.seen[0]["Authorization"] == "Bearer hunter2secret"
+    assert "hunter2secret" not in json.dumps(result)
+
+
+def test_a_password_in_the_address_is_not_in_the_error():
+    result = run_module(MODULE, quick("http://me:hunter2secret@127.0.0.1:1/", timeout=0.2))
+    assert "hunter2secret" not in result["msg"]
+    assert "http://127.0.0.1:1/" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"timeout": 0}, "timeout"),
+        ({"interval": -1}, "interval"),
+        ({"consecutive": 0}, "consecutive"),
+        ({"status": []}, "status"),
+        ({"consecutive": 10, "interval": 5}, "timeout is 10 s"),
+        ({"url": "ftp://host/"}, "ftp://host/"),
+    ],
+)
+def test_options_that_can_never_succeed_are_refused_at_once(options, named):
+    result = run_module(MODULE, {**quick("http://127.0.0.1:1/"), **options})
+    assert result["failed"]
+    assert named in result["msg"]
+
+
+def ansible(args, *more, env=None):
+    """Run the task through Ansible and return its result and return code."""
+    ansible_bin = str(Path(sys.executable).with_name("ansible"))
+    command = [
+        ansible_bin,
+        "all",
+        "-i",
+        "web1,",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        "-m",
+        MODULE,
+        "-a",
+        json.dumps(args),
+    ]
+    if "-c" not in more:
+        command += ["-c", "local"]
+    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "minimal", **(env or {})}
+    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=120, env=environment)
+    assert "=> {" in done.stdout, done.stdout + done.stderr
+    result, _end = json.JSONDecoder().raw_decode(done.stdout.split("=> ", 1)[1])
+    return result, done.returncode
+
+
+def test_the_condition_is_judged_on_the_control_node_in_one_round_trip(serve):
+    server = serve(lambda number: (200, OK))
+    result, code = ansible(quick(server.url, condition="status == 'ok' && version == '2.4.0'"))
+    assert code == 0
+    assert result["changed"] is False
+    assert result["polls"] == 3
+    assert not [key for key in result if key.startswith("_")]
+
+
+def test_a_condition_that_becomes_true_is_waited_for_in_full_streaks(serve):
+    bodies = [OLD, OLD, OK, OLD, OK, OK, OK]
+    server = serve(lambda number: (200, bodies[min(number, len(bodies)) - 1]))
+    result, code = ansible(quick(server.url, condition="version == '2.4.0'"))
+    assert code == 0
+    assert result["polls"] == len(bodies)
+
+
+def test_a_condition_that_stays_false_ends_in_time_and_shows_the_body(serve):
+    server = serve(lambda number: (200, OLD))
+    result, code = ansible(quick(server.url, condition="version == '2.4.0'", timeout=3))
+    assert code != 0
+    for text in (server.url, "version == '2.4.0'", "3 s", "2.3.0", "the condition is false"):
+        assert text in result["msg"]
+    assert len(server.seen) > 20
+
+
+def test_a_body_that_is_no_json_ends_in_time_and_is_shown(serve):
+    server = serve(lambda number: (200, "<html>splash</html>"))
+    result, code = ansible(quick(server.url, condition="status == 'ok'", timeout=2))
+    assert code != 0
+    assert "no JSON" in result["msg"]
+    assert "<html>splash</html>" in result["msg"]
+
+
+def test_bodies_that_always_differ_are_judged_until_the_time_is_up(serve):
+    server = serve(lambda number: (200, json.dumps({"version": "2.4.0" if number > 7 else "2.3.0", "n": number})))
+    result, code = ansible(quick(server.url, condition="version == '2.4.0'", timeout=30))
+    assert code == 0
+    assert 10 <= result["polls"] <= 12
+
+
+@pytest.mark.parametrize("condition", ["status ==", "nosuch(status)", "length(status, status)"])
+def test_an_expression_that_is_none_fails_at_once(serve, condition):
+    server = serve(lambda number: (200, OK))
+    result, code = ansible(quick(server.url, condition=condition, timeout=60))
+    assert code != 0
+    assert condition in result["msg"]
+    assert len(server.seen) <= 3
+
+
+def test_check_mode_looks_for_real(serve):
+    server = serve(lambda number: (200, OK))
+    result, code = ansible(quick(server.url, condition="version == '2.4.0'"), "--check")
+    assert code == 0
+    assert result["polls"] == 3
+
+
+def test_an_unreachable_host_is_unreachable():
+    ssh = ["-c", "ssh", "-e", "ansible_host=127.0.0.1 ansible_port=1"]
+    result, code = ansible(quick("http://127.0.0.1:1/", condition="status == 'ok'"), *ssh)
+    assert code == 4
+    assert result["unreachable"] is True
+
+
+def test_a_control_node_without_jmespath_says_so(serve, tmp_path):
+    (tmp_path / "jmespath.py").write_text("raise ImportError('not here')\n")
+    result, code = ansible(quick("http://127.0.0.1:1/", condition="a"), env={"PYTHONPATH": str(tmp_path)})
+    assert code != 0
+    assert "jmespath" in result["msg"]
+    assert "control node" in result["msg"]
