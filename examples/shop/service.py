@@ -141,7 +141,9 @@ def start(service: Service) -> int:
         )
     service.log.parent.mkdir(exist_ok=True)
     environment = os.environ | read_settings(service.home) | {"PWD": str(release), "PYTHONUNBUFFERED": "1"}
-    environment.pop("PYTHONPATH", None)
+    # The caller's PYTHONPATH is not the shop's, and without cached bytecode a start takes three times longer.
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+        environment.pop(name, None)
     command = [service.python, "-m", "gunicorn", "--name", service.marker]
     command += ["--bind", f"{service.bind}:{service.port}", "--config", str(release / "gunicorn.conf.py")]
     with service.log.open("ab") as log:
