@@ -28,10 +28,11 @@ from lab.load_journal import Journal, Order
 from lab.load_report import longest_gap_ms, percentile
 
 # One round: 7 writes in 20 requests, each read back by one of the reads after it.
-OPERATIONS = (
+ROUND = (
     "create read read move read create list read create read "
     "page create read move list create read read read list"
-).split()
+)
+OPERATIONS = ROUND.split()
 MAX_IN_FLIGHT = 1000
 FINAL_READERS = 16
 ERROR_SAMPLES = 100

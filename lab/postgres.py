@@ -137,16 +137,20 @@ class Postgres:
             self._child = None
 
     def kill(self) -> None:
-        """End the server as a crash would; `start` recovers it."""
+        """End the server as a crash would, without a checkpoint; `start` recovers it."""
         if self._child:
-            self._child.kill()
+            # SIGQUIT is "immediate": after SIGKILL of the first process the others would go on for a while.
+            self._child.send(signal.SIGQUIT)
+            self._child.wait(10)
             self._child = None
 
     def close(self) -> None:
         """Stop the server and remove its temporary folder."""
-        self.stop()
         if self._temporary:
+            self.kill()
             shutil.rmtree(self.directory, ignore_errors=True)
+        else:
+            self.stop()
 
     def __enter__(self) -> Postgres:
         try:
