@@ -1,3 +1,3 @@
 # Copyright: Contributors to the everup.deploy project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Real servers for the demo, the tests and the benches."""
+"""Real servers, web shops and load on one machine, for the demo, the tests and the benches."""

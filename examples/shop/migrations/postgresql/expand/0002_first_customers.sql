@@ -1,0 +1,22 @@
+-- The customers that the demo's orders are placed for.
+INSERT INTO customers (id, name) VALUES
+  (1, 'Ada Lind'),
+  (2, 'Bilal Haddad'),
+  (3, 'Chen Wei'),
+  (4, 'Dora Novak'),
+  (5, 'Emeka Obi'),
+  (6, 'Freya Dahl'),
+  (7, 'Goran Petrov'),
+  (8, 'Hana Sato'),
+  (9, 'Ivan Marek'),
+  (10, 'Julia Stein'),
+  (11, 'Kofi Mensah'),
+  (12, 'Lena Vogt'),
+  (13, 'Mateo Ruiz'),
+  (14, 'Nina Rossi'),
+  (15, 'Omar Aziz'),
+  (16, 'Priya Nair'),
+  (17, 'Quentin Roy'),
+  (18, 'Rosa Silva'),
+  (19, 'Sven Berg'),
+  (20, 'Tara Quinn');
