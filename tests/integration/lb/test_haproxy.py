@@ -90,6 +90,12 @@ def test_member_not_checked_since_the_start_is_not_healthy(lb, start_rig):
     assert (web2["healthy"], web2["serving"]) == (False, False)
 
 
+@pytest.mark.parametrize("level", ["operator", "user"])
+def test_socket_below_level_admin_is_refused_before_anything_is_tried(lb, rig, level):
+    with pytest.raises(EverupError, match=f"this socket has level {level}"):
+        lb.move(rig.server.socket(level), "drain")
+
+
 def _restart_soon(rig, save: bool) -> threading.Timer:
     """Restart the balancer while somebody waits, with or without its administrative states."""
 
