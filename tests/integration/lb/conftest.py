@@ -88,7 +88,7 @@ class HAProxyRig:
     provider = "haproxy"
 
     def __init__(self, backends, folder, **options) -> None:
-        self.server = HAProxy(backends, folder, levels=("operator",), **{"inter": "50ms", **options})
+        self.server = HAProxy(backends, folder, levels=("operator", "user"), **{"inter": "50ms", **options})
         self.address = self.server.socket()
         self.denied_address = self.server.socket("operator")
 

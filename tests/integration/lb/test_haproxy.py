@@ -90,38 +90,48 @@ def test_member_not_checked_since_the_start_is_not_healthy(lb, start_rig):
     assert (web2["healthy"], web2["serving"]) == (False, False)
 
 
-def _restart_soon(rig, save: bool) -> threading.Timer:
-    """Restart the balancer while somebody waits, with or without its administrative states."""
-
-    def restart():
-        if save:
-            rig.server.save_state()
-        rig.stop()
-        time.sleep(0.1)
-        rig.start()
-
-    timer = threading.Timer(0.2, restart)
-    timer.start()
-    return timer
+@pytest.mark.parametrize("level", ["operator", "user"])
+def test_socket_below_level_admin_is_refused_before_anything_is_tried(lb, rig, level):
+    with pytest.raises(EverupError, match=f"this socket has level {level}"):
+        lb.move(rig.server.socket(level), "drain")
 
 
-def test_drain_forgotten_by_a_restart_fails_instead_of_waiting_on(lb, start_rig):
+@pytest.fixture
+def restart_soon(start_rig):
+    """Restart a balancer while somebody waits, with or without its administrative states; over before it is stopped."""
+    timers = []
+
+    def start(rig, save: bool) -> None:
+        def restart():
+            if save:
+                rig.server.save_state()
+            rig.stop()
+            time.sleep(0.1)
+            rig.start()
+
+        timers.append(threading.Timer(0.2, restart))
+        timers[-1].start()
+
+    yield start
+    for timer in timers:
+        timer.join(10)
+
+
+def test_drain_forgotten_by_a_restart_fails_instead_of_waiting_on(lb, start_rig, restart_soon):
     rig = start_rig()
     lb.Request(rig.port("solo"), "/hold")
     lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 1)
-    restart = _restart_soon(rig, save=False)
+    restart_soon(rig, save=False)
     with pytest.raises(EverupError, match=r"went back to ready on balancer .* while it drained"):
         lb.move(rig, "drain", pool="solo")
-    restart.join(5)
 
 
-def test_drain_outlives_a_restart_that_remembers(lb, start_rig, tmp_path):
+def test_drain_outlives_a_restart_that_remembers(lb, start_rig, restart_soon, tmp_path):
     rig = start_rig(state_file=tmp_path / "states")
     lb.Request(rig.port("solo"), "/hold")
     lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 1)
-    restart = _restart_soon(rig, save=True)
+    restart_soon(rig, save=True)
     result = lb.move(rig, "drain", pool="solo")
-    restart.join(5)
     assert result["waited_seconds"] > 0.2
     assert result["members"][0]["after"]["state"] == "drain"
 

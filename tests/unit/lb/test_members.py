@@ -122,6 +122,11 @@ def test_health_that_moves_is_no_change():
     assert result["members"][0]["after"]["sessions"] == 9
 
 
+def test_the_wait_goes_on_until_the_last_balancer_is_drained():
+    pair = [Scripted("lb1"), Scripted("lb2", script=[{"sessions": 5}, {}, {}, {"sessions": 0}])]
+    assert [member["after"]["sessions"] for member in move(pair, "drain")["members"]] == [0, 0]
+
+
 def test_time_outs_say_how_many_sessions_on_which_balancers():
     pair = [Scripted("lb1", sessions=1), Scripted("lb2", sessions=57)]
     with pytest.raises(EverupError, match="last seen 1 session on balancer lb1; 57 sessions on balancer lb2"):
