@@ -48,3 +48,12 @@ def _is_free(address: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def listening(port: int, address: str = "127.0.0.1") -> bool:
+    """Return whether somebody accepts connections on the port."""
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True

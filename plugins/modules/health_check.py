@@ -66,7 +66,7 @@ options:
     default: true
 extends_documentation_fragment:
   - everup.deploy.attributes
-  - everup.deploy.attributes.action_group
+  - everup.deploy.attributes.action_groups
 attributes:
   check_mode:
     support: full

@@ -18,7 +18,7 @@ description:
 author: everup.deploy contributors (@everup)
 extends_documentation_fragment:
   - everup.deploy.attributes
-  - everup.deploy.attributes.action_group
+  - everup.deploy.attributes.action_groups
   - everup.deploy.connection
   - everup.deploy.migrations
 attributes:

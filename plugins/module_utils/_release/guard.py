@@ -39,7 +39,7 @@ def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], lo
 
     Parameters:
         pool: the pool, empty for a group without a balancer.
-        pool_members: live members with balancer, pool, name, state and healthy.
+        pool_members: live members with balancer, member, state, health and serving, as ``lb_member_info`` returns them.
         leaving: names of the members about to be drained.
         lost: balancers that could not be asked.
         floor: how many healthy members must be left serving.
@@ -51,13 +51,13 @@ def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], lo
     for member in pool_members:
         pools.setdefault(member["balancer"], []).append(member)
     for balancer, members in pools.items():
-        serving = [m["name"] for m in members if m["state"] == "ready" and m["healthy"]]
+        serving = [m["member"] for m in members if m["serving"]]
         left = [name for name in serving if name not in leaving]
-        names = [m["name"] for m in members]
+        names = [m["member"] for m in members]
         missing = [name for name in leaving if name not in names]
         reasons += [f"pool {pool} on {balancer} has no member {name}" for name in missing]
         if len(left) < floor:
-            out = [f"{m['name']} is {m['state']}, {m['health']}" for m in members if m["name"] not in serving]
+            out = [f"{m['member']} is {m['state']}, {m['health']}" for m in members if m["member"] not in serving]
             reasons.append(
                 f"pool {pool} on {balancer} would be left with {len(left)} healthy member(s), the floor is {floor}"
                 + (f" ({'; '.join(out)})" if out else "")

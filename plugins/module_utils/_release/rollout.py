@@ -159,5 +159,5 @@ def member_names(hosts: list, hostvars: Mapping) -> list[str]:
 
 
 def silent_hosts(hosts: list, hostvars: Mapping) -> list[str]:
-    """Return the hosts that were asked for their version and did not get to answer."""
-    return [host for host in hosts if "rolling_upgrade_version_now" not in hostvars[host]]
+    """Return the hosts that did not come to the end of the preflight: unreachable, or failed, or led by a host that failed."""
+    return [host for host in hosts if not hostvars[host].get("rolling_upgrade_passed")]
