@@ -17,7 +17,6 @@ from examples.shop import service
 from lab.process import LabError
 from lab.shop import SERVICE, activate, install_release
 
-
 # The service does not care which database it is.
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
