@@ -7,6 +7,7 @@ import re
 import sqlite3
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -28,7 +29,9 @@ class Sqlite:
         self.url = f"sqlite:///{path}"
 
     def connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
 
     def script(self, text: str) -> None:
         with closing(self.connect()) as connection:
@@ -124,5 +127,5 @@ def prepare(tmp_path, archives):
         return server
 
     yield prepare
-    for server in servers:
-        server.service("stop")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda server: server.service("stop"), servers))
