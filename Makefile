@@ -16,7 +16,10 @@ packages:
 
 setup: packages $(VENV)/.ready ## Install what the demo and the tests need
 
+demo: setup ## Release the example shop under load (DB=postgresql, BREAK=1)
+	@PYTHONPATH=. $(BIN)/python -m lab.demo --db $(or $(DB),sqlite) $(if $(BREAK),--broken)
+
 lock: ## Renew requirements.txt from requirements.in
 	@uv pip compile -q --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
 
-.PHONY: help packages setup lock
+.PHONY: help packages setup demo lock
