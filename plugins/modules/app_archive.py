@@ -64,7 +64,7 @@ options:
     default: 300
 extends_documentation_fragment:
   - everup.deploy.attributes
-  - everup.deploy.attributes.action_groups
+  - everup.deploy.attributes.action_group
 attributes:
   check_mode:
     support: full
