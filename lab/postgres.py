@@ -41,9 +41,7 @@ def find_binary(name: str) -> str:
             return str(folder / name)
     if found := shutil.which(name):
         return found
-    raise LabError(
-        f"PostgreSQL's {name} is neither below /usr/lib/postgresql nor on PATH: install postgresql"
-    )
+    raise LabError(f"PostgreSQL's {name} is neither below /usr/lib/postgresql nor on PATH: install postgresql")
 
 
 class Postgres:
@@ -165,9 +163,7 @@ class Postgres:
     def create_database(self, name: str) -> str:
         """A new, empty database of the shop's role; returns its SQLAlchemy URL."""
         with self.connect_admin() as admin:
-            admin.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(self.user))
-            )
+            admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(self.user)))
         return self.url.rpartition("/")[0] + f"/{name}"
 
     def _initialise(self) -> None:
@@ -202,9 +198,7 @@ class Postgres:
             cwd="/",
         )
         if done.returncode:
-            raise LabError(
-                f"initdb in {unfinished} ended with {done.returncode}: {done.stderr or done.stdout}"
-            )
+            raise LabError(f"initdb in {unfinished} ended with {done.returncode}: {done.stderr or done.stdout}")
         unfinished.rename(data)
 
     def _launch(self) -> None:
@@ -236,10 +230,6 @@ class Postgres:
         with self.connect_admin() as admin:
             known = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [self.user]).fetchone()
             verb = sql.SQL("ALTER" if known else "CREATE")
-            admin.execute(
-                sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, sql.Literal(self.password))
-            )
+            admin.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, sql.Literal(self.password)))
             if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self.database]).fetchone():
-                admin.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.database), role)
-                )
+                admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.database), role))

@@ -25,9 +25,7 @@ SERVICE = SHOP / "service.py"
 
 def build_archives(directory: Path) -> dict[str, Path]:
     """Build the release archives; returns their paths by version (1.0.0, 2.0.0, 2.0.1-broken)."""
-    done = subprocess.run(
-        [sys.executable, str(SHOP / "build.py"), str(directory)], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, str(SHOP / "build.py"), str(directory)], capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise LabError(f"the shop's archives were not built: {done.stderr}")
     paths = (Path(line) for line in done.stdout.splitlines())
