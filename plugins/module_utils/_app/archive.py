@@ -36,7 +36,7 @@ _CHUNK = 1 << 20  # bytes
 
 
 class Release(NamedTuple):
-    """A complete release: its version, when it was unpacked (seconds since 1970) and from which archive."""
+    """A complete release: its version, when it was unpacked (seconds since 1970) and its archive's checksum, if known."""
 
     version: str
     unpacked: float
@@ -231,7 +231,7 @@ def _check_same(known: Release, src: Optional[str], wanted: Optional[str]) -> No
     if not offered and src and Path(src).is_file():
         with Path(src).open("rb") as source:
             offered = _digest(source)
-    if offered and offered != known.checksum:
+    if offered and known.checksum and offered != known.checksum:
         raise EverupError(
             f"Release {known.version} is already unpacked, from an archive with the SHA-256 checksum "
             f"{known.checksum}, and now {offered} is wanted. Give the new build a version of its own."
@@ -239,15 +239,22 @@ def _check_same(known: Release, src: Optional[str], wanted: Optional[str]) -> No
 
 
 def _releases(root: Path) -> list[Release]:
-    """Return the complete releases, newest first."""
+    """Return the complete releases, newest first.
+
+    One that ``current`` or ``previous`` points at is complete whoever has put it there, since it serves or has served: so a host
+    that another tool has deployed can be taken back to the version it had.
+    """
     found = []
     folder = root / "releases"
+    linked = {_pointed_at(root, "current"), _pointed_at(root, "previous")}
     for place in folder.iterdir() if folder.is_dir() else []:
         try:
             marker = json.loads((place / MARKER).read_text(encoding="utf-8"))
             release = Release(marker["version"], float(marker["unpacked"]), str(marker["checksum"]))
         except (OSError, ValueError, TypeError, KeyError):
-            continue  # not one of ours
+            if place.name not in linked:
+                continue  # not one of ours
+            release = Release(place.name, place.stat().st_mtime, "")
         if release.version == place.name and not place.name.startswith("."):
             found.append(release)
     return sorted(found, key=lambda release: (release.unpacked, release.version), reverse=True)
