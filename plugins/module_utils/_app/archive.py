@@ -113,8 +113,9 @@ def surplus(releases: list[Release], keep: int, protected: set[str]) -> list[str
         keep: how many to leave; more are left when more are protected.
         protected: versions never to remove.
     """
-    room = keep - len([release for release in releases if release.version in protected])
-    rest = [release.version for release in releases if release.version not in protected]
+    ours = [release for release in releases if release.checksum]  # what another tool has put there stays
+    room = keep - len([release for release in ours if release.version in protected])
+    rest = [release.version for release in ours if release.version not in protected]
     return rest[max(room, 0) :]
 
 

@@ -123,7 +123,7 @@ def test_the_current_release_and_the_one_before_are_never_removed(dest, tmp_path
     assert not apply(dest, "1.0", keep=1)["changed"]
 
 
-def test_folders_of_others_are_neither_listed_nor_removed_nor_taken_over(dest, tmp_path):
+def test_folders_of_others_are_never_removed_nor_taken_over(dest, tmp_path):
     foreign = dest / "releases" / "0.9"
     foreign.mkdir(parents=True)
     (dest / "current").symlink_to(foreign)
@@ -134,6 +134,15 @@ def test_folders_of_others_are_neither_listed_nor_removed_nor_taken_over(dest, t
     refused = apply(dest, "0.9", archives.app(tmp_path / "a.tar.gz", "0.9"))
     assert refused["failed"]
     assert "0.9" in refused["msg"]
+
+
+def test_a_host_that_another_tool_has_deployed_can_go_back_to_what_it_had(dest, tmp_path):
+    foreign = dest / "releases" / "0.9"
+    foreign.mkdir(parents=True)
+    (dest / "current").symlink_to("releases/0.9")
+    deploy(dest, tmp_path, "1.0")
+    assert apply(dest, "0.9")["version"] == "0.9"
+    assert (dest / "current").resolve() == foreign
 
 
 def test_another_archive_for_a_known_version_is_refused(dest, tmp_path):
