@@ -155,7 +155,7 @@ def _ensure(root: Path, params: dict, check_mode: bool) -> dict:
     switched = params["state"] == "current" and not _leads_to(root, target)
     releases = _releases(root)
     if check_mode and staged:
-        releases.insert(0, Release(version, time.time(), ""))
+        releases.insert(0, Release(version, time.time(), "known once it is unpacked"))
     removed: list[str] = []
     if params["state"] == "current":
         if switched and not check_mode:
