@@ -171,3 +171,9 @@ def stops(hosts: list, hostvars: Mapping) -> list[str]:
         if reason:
             reasons.setdefault(reason, []).append(host)
     return [f"{', '.join(named)}: {reason}" for reason, named in reasons.items()]
+
+
+def failure_reason(result: Mapping) -> str:
+    """Return why a task failed: its message, or those of the failed items of a loop."""
+    items = [item for item in result.get("results", []) if item.get("failed") or item.get("unreachable")]
+    return "; ".join(str(item.get("msg") or "no reason given") for item in items or [result])
