@@ -70,8 +70,8 @@ class Names:
         given = {
             "table_prefix": prefix or "everup_",
             "schema": params["schema"] or "public",
-            "expand_history_table": names.expand_history,
-            "contract_history_table": names.contract_history,
+            "expand_history_table": params.get("expand_history_table") or "x",
+            "contract_history_table": params.get("contract_history_table") or "x",
         }
         for option, name in given.items():
             if not _IDENTIFIER.fullmatch(name):
