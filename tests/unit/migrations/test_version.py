@@ -24,7 +24,7 @@ def test_names(stem, version, description):
 
 
 @pytest.mark.parametrize(
-    "stem", ["", "x", "add_7", "7", "7_", "7__x", "_7_x", "7.x_y", "V7_x", "v7__x", "V__x", "V7__", "٧_x", "7 x"]
+    "stem", ["", "x", "add_7", "7", "7_", "7__x", "_7_x", "7.x_y", "V7_x", "v7__x", "V__x", "V7__", "\u0667_x", "7 x"]
 )
 def test_no_names(stem):
     with pytest.raises(ValueError, match=r"the name is not VERSION_description\.sql"):
