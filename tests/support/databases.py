@@ -105,8 +105,8 @@ class Sqlite(Database):
     engine = "sqlite"
     # A statement that lasts about as many seconds as it is given.
     slow = (
-        "INSERT INTO log SELECT 'slow' FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {0} * 4000000)"
-        " SELECT max(i) AS i FROM n)"
+        "INSERT INTO log SELECT 'slow' FROM (WITH RECURSIVE n(i) AS"
+        " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {0} * 4000000) SELECT max(i) AS i FROM n)"
     )
 
     def __init__(self, folder: Path) -> None:

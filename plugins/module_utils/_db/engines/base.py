@@ -28,7 +28,7 @@ class Blocker:
     since: str = "in a transaction"
 
     def __str__(self) -> str:
-        parts = [f"session {self.session}"]
+        parts = [f"session {self.session}" if self.session.isdigit() else self.session]
         parts += [f"user {self.user}"] if self.user else []
         parts += [f"program '{self.program}'"] if self.program else []
         parts += [f"from {self.host}"] if self.host else []

@@ -59,12 +59,12 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n
 WHERE NOT i.indisvalid AND i.indrelid = to_regclass(?) AND c.relname = ?
 """
 _BLOCKERS = """
-SELECT a.pid, a.usename, a.application_name, a.client_addr::text AS client_addr, a.query,
+SELECT a.pid, a.usename, a.application_name, host(a.client_addr) AS client_addr, a.query,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age
 FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids({pid}))
 """
 _LOCK_HOLDER = """
-SELECT a.pid, a.usename, a.application_name, a.client_addr::text AS client_addr, a.query,
+SELECT a.pid, a.usename, a.application_name, host(a.client_addr) AS client_addr, a.query,
        extract(epoch FROM clock_timestamp() - a.backend_start)::float8 AS age
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
