@@ -244,7 +244,7 @@ def test_a_token_that_goes_stale_in_the_middle_of_a_script(db):
             running = pool.submit(db.migrate, lease_token=ann)
             time.sleep(0.4)
             opened(db, process=BOB, takeover=True)
-            with pytest.raises(EverupError, match="The lease is lost: .* with token 2"):
+            with pytest.raises(EverupError, match=r"The lease is lost: .* with token 2"):
                 running.result(20)
     assert db.query("SELECT * FROM log") == []
     assert "2" not in db.history()
