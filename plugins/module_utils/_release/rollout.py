@@ -123,23 +123,40 @@ def describe(plan: dict, version: str) -> list[str]:
 
 
 def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
-    """Return a sentence for each host that did not say, when asked just now, that it runs a version.
+    """Return a sentence for each host that did not say, when asked just now, that it runs a version: not known is no.
 
     Parameters:
         hosts: every host of the release's web groups.
-        hostvars: with rolling_upgrade_evidence, the registered answer of each host; missing where it was not reachable.
+        hostvars: with rolling_upgrade_evidence, the registered answer of each host's health check, skipped where it has no
+            health URL and missing where it was not reachable; and rolling_upgrade_version_now, empty where it is not known.
         version: the version it must run.
     """
-    sentences = []
-    for host in hosts:
-        evidence = hostvars[host].get("rolling_upgrade_evidence")
-        if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
-            sentences.append(f"{host} did not answer")
-        elif evidence.get("failed"):
-            sentences.append(f"{host} does not serve {version}: {evidence.get('msg', 'no reason given')}")
-        elif hostvars[host].get("rolling_upgrade_version_now") not in (None, "", version):
-            sentences.append(f"{host} has {hostvars[host]['rolling_upgrade_version_now']} installed")
-    return sentences
+    return [why for why in (_why_behind(host, hostvars[host], version) for host in hosts) if why]
+
+
+def _why_behind(host: str, variables: Mapping, version: str) -> str:
+    evidence, now = variables.get("rolling_upgrade_evidence"), variables.get("rolling_upgrade_version_now") or ""
+    if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
+        return f"{host} did not answer"
+    is_asked = not evidence.get("skipped")
+    if is_asked and _is_failure(evidence):
+        return f"{host} does not serve {version}: {evidence.get('msg') or 'no reason given'}"
+    if now not in ("", version):
+        return f"{host} has {now} installed"
+    if not is_asked and not now:
+        return (
+            f"it cannot be known which version {host} serves: give it rolling_upgrade_health_url with a "
+            "rolling_upgrade_health_condition on the version, or, with the custom strategy, rolling_upgrade_custom_version"
+        )
+    return ""
+
+
+def _is_failure(evidence: Mapping) -> bool:
+    """Return whether a health check did not succeed; under ``failed_when: false`` a failure says failed=false of itself.
+
+    Its module gives ``msg`` with a failure alone, and ``polls`` with every success.
+    """
+    return bool(evidence.get("failed") or evidence.get("msg") or not evidence.get("polls"))
 
 
 def pool_members(registered: Mapping) -> list[dict]:

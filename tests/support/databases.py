@@ -1,0 +1,162 @@
+"""Empty databases of every engine, and how to run the modules' functions on them without a process each."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import uuid
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
+from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import inform, migrate
+from ansible_collections.everup.deploy.plugins.module_utils._release import commands
+from ansible_collections.everup.deploy.plugins.modules import (
+    migration,
+    migration_info,
+    release,
+    release_guard,
+    release_info,
+    release_member,
+)
+
+ENGINES = ("sqlite", "postgresql")
+
+
+def _params(module, options: dict) -> dict:
+    defaults = {name: option.get("default") for name, option in module.ARGUMENT_SPEC.items()}
+    unknown = set(options) - set(defaults)
+    assert not unknown, unknown
+    return {**defaults, **options}
+
+
+class Database:
+    """One empty database; ``options`` are the module options that lead to it."""
+
+    engine = ""
+    options: dict = {}  # noqa: RUF012
+    folder: Path
+
+    def connect(self):
+        """Return a connection of another program, in autocommit mode."""
+        raise NotImplementedError
+
+    def query(self, sql: str) -> list[tuple]:
+        with closing(self.connect()) as connection:
+            return [tuple(row) for row in connection.execute(sql).fetchall()]
+
+    def execute(self, sql: str) -> None:
+        with closing(self.connect()) as connection:
+            connection.execute(sql)
+
+    def write(self, name: str, text: str, phase: str = "expand") -> Path:
+        """Write a script of the migrations folder."""
+        path = self.folder / phase / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def migration_options(self, phase: str = "expand", **options) -> dict:
+        return {**self.options, "path": str(self.folder), "phase": phase, **options}
+
+    def migrate(self, phase: str = "expand", check: bool = False, **options) -> dict:
+        """Run the migration module's function."""
+        return migrate(_params(migration, self.migration_options(phase, **options)), check)
+
+    def inform(self, **options) -> dict:
+        return inform(_params(migration_info, {**self.options, "path": str(self.folder), **options}))
+
+    def release(self, action: str, version: str = "2.4.0", check: bool = False, **options) -> dict:
+        """Run the release module's function."""
+        return commands.run_release(_params(release, {**self.options, "action": action, "version": version, **options}), check)
+
+    def release_info(self, **options) -> dict:
+        return commands.release_info(_params(release_info, {**self.options, **options}))
+
+    def record(self, host: str, state: str, token: int, version: str = "2.4.0", check: bool = False, **options) -> dict:
+        """Run the release_member module's function."""
+        options = {"web_group": "web", "host": host, "state": state, "token": token, "version": version, **options}
+        return commands.record_member(_params(release_member, {**self.options, **options}), check)
+
+    def guard(self, check: bool = False, **options) -> dict:
+        return commands.guard(_params(release_guard, {**self.options, **options}), check)
+
+    def history(self, phase: str = "expand") -> dict:
+        """Return the history's rows by version."""
+        facts = self.inform()[phase]
+        return {row["version"]: row for row in facts["applied"] + facts["unfinished"]}
+
+    def events(self) -> list[str]:
+        return [what for (what,) in self.query("SELECT what FROM everup_event ORDER BY id")]
+
+    def engine_connection(self):
+        """Return a connection of ours to this database."""
+        return connect({**_params(release_info, self.options)}, create=True)
+
+    def ledger(self, db) -> Ledger:
+        return Ledger(db, Names.of(_params(release_info, self.options)))
+
+
+class Sqlite(Database):
+    """A SQLite file that does not exist yet."""
+
+    engine = "sqlite"
+    # A statement that lasts about as many seconds as it is given.
+    slow = (
+        "INSERT INTO log SELECT 'slow' FROM (WITH RECURSIVE n(i) AS"
+        " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {0} * 4000000) SELECT max(i) AS i FROM n)"
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "migrations"
+        self.folder.mkdir()
+        self.path = folder / "shop.sqlite"
+        self.options = {"engine": "sqlite", "login_db": str(self.path)}
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, isolation_level=None, timeout=20)
+
+    def tables(self) -> set[str]:
+        if not self.path.exists():
+            return set()
+        return {
+            name for (name,) in self.query("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        }
+
+
+class Postgresql(Database):
+    """A new database of a running server."""
+
+    engine = "postgresql"
+    slow = "INSERT INTO log SELECT 'slow' FROM pg_sleep({0})"
+    _numbers = itertools.count()
+
+    def __init__(self, server, folder: Path) -> None:
+        self.folder = folder / "migrations"
+        self.folder.mkdir()
+        self.server = server
+        self.name = f"t{next(self._numbers)}_{uuid.uuid4().hex[:6]}"
+        server.create_database(self.name)
+        self.options = {
+            "engine": "postgresql",
+            "login_db": self.name,
+            "login_host": server.host,
+            "login_port": server.port,
+            "login_user": server.user,
+            "login_password": server.password,
+            "ssl_mode": "disable",
+        }
+
+    def connect(self) -> psycopg.Connection:
+        return self.server.connect(dbname=self.name, autocommit=True, application_name="the shop")
+
+    def tables(self) -> set[str]:
+        return {
+            name
+            for (name,) in self.query(
+                "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema')"
+            )
+        }
