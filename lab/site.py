@@ -34,7 +34,7 @@ class Site:
         directory: everything goes below it.
         database: ``sqlite`` or ``postgresql``.
         count: web servers.
-        variables: further inventory variables for all hosts.
+        variables: further inventory variables of every web server.
     """
 
     def __init__(self, directory: Path, database: str = "sqlite", count: int = 4, variables: dict | None = None) -> None:
@@ -87,10 +87,10 @@ class Site:
 
     def _write_inventory(self) -> None:
         """Write hosts with their addresses and folders (JSON is YAML) beside the group variables of the shop's own ``dev``."""
-        hosts = {s.name: {"shop_home": str(s.home), "shop_port": s.port} for s in self.farm.servers}
+        hosts = {s.name: {"shop_home": str(s.home), "shop_port": s.port, **self.variables} for s in self.farm.servers}
         shared = {"shop_database": self.login, "shop_archives": str(self.directory / "archives")}
         children = {"web": {"hosts": hosts}, "lb": {"hosts": {"lb1": {"haproxy_admin": self.haproxy.socket()}}}}
-        content = {"all": {"vars": shared | self.variables, "children": children}}
+        content = {"all": {"vars": shared, "children": children}}
         self.inventory.mkdir(exist_ok=True)
         (self.inventory / "hosts.yml").write_text(json.dumps(content, indent=2), encoding="utf-8")
         link = self.inventory / "group_vars"
