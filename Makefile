@@ -16,7 +16,31 @@ packages:
 
 setup: packages $(VENV)/.ready ## Install what the demo and the tests need
 
-lock: ## Renew requirements.txt from requirements.in
-	@uv pip compile -q --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
+demo: setup ## Release the example shop under load (DB=postgresql, BREAK=1)
+	@PYTHONPATH=. $(BIN)/python -m lab.demo --db $(or $(DB),sqlite) $(if $(BREAK),--broken)
 
-.PHONY: help packages setup lock
+.venv-floor/.ready: requirements-floor.txt scripts/venv
+	@scripts/venv .venv-floor requirements-floor.txt
+
+lint: $(VENV)/.ready ## Check style, playbooks, changelog fragments and plugin documentation
+	@$(BIN)/ruff check -q
+	@$(BIN)/ruff format --check -q
+	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/ansible-lint -q
+	@$(BIN)/antsibull-changelog lint
+	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
+
+sanity: $(VENV)/.ready ## Run ansible-test sanity on a copy, without containers
+	@scripts/sanity $(VENV)
+
+unit: $(VENV)/.ready ## Run the unit tests
+	@$(BIN)/pytest -q tests/unit
+
+floor: .venv-floor/.ready ## Run the tests of modules and plugins on the oldest ansible-core that is promised
+	@.venv-floor/bin/pytest -q tests/unit tests/integration/app tests/integration/health
+
+lock: ## Renew the lock files from requirements.in and requirements-floor.in
+	@for name in requirements requirements-floor; do \
+	  uv pip compile -q --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" $$name.in -o $$name.txt; \
+	done
+
+.PHONY: help packages setup demo lint sanity unit floor lock

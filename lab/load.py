@@ -28,10 +28,7 @@ from lab.load_journal import Journal, Order
 from lab.load_report import longest_gap_ms, percentile
 
 # One round: 7 writes in 20 requests, each read back by one of the reads after it.
-ROUND = (
-    "create read read move read create list read create read "
-    "page create read move list create read read read list"
-)
+ROUND = "create read read move read create list read create read page create read move list create read read read list"
 OPERATIONS = ROUND.split()
 MAX_IN_FLIGHT = 1000
 FINAL_READERS = 16
@@ -205,11 +202,7 @@ class Load:
         if not isinstance(rows, list):
             raise WrongError(f"the orders of customer {customer} were answered with {answer!r}"[:200])
         for row in rows:
-            if (
-                not isinstance(row, dict)
-                or row.get("customer") != customer
-                or row.get("billed_to") != customer
-            ):
+            if not isinstance(row, dict) or row.get("customer") != customer or row.get("billed_to") != customer:
                 raise WrongError(f"{row} is in the list of customer {customer}")
         return rows
 
@@ -254,8 +247,8 @@ class Load:
                 if mismatch:
                     self.lost.append(mismatch)
 
-        readers = [asyncio.create_task(reader()) for _ in range(FINAL_READERS)]
-        _, late = await asyncio.wait(readers, timeout=timeout)
+        readers = [asyncio.create_task(reader()) for _reader in range(FINAL_READERS)]
+        _done, late = await asyncio.wait(readers, timeout=timeout)
         for one in late:
             one.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -324,9 +317,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=20, help="the customers' ids are 1 to this")
     parser.add_argument("--duration", type=float, help="seconds; default: until SIGTERM or the stop file")
     parser.add_argument("--stop-file", type=Path, help="stop when this file exists")
-    parser.add_argument(
-        "--verify-timeout", type=float, default=120.0, help="bound of the final read of all writes"
-    )
+    parser.add_argument("--verify-timeout", type=float, default=120.0, help="bound of the final read of all writes")
     options = parser.parse_args()
     result = asyncio.run(_run(options))
     unfinished = options.out.with_name(options.out.name + ".unfinished")

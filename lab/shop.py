@@ -25,9 +25,7 @@ SERVICE = SHOP / "service.py"
 
 def build_archives(directory: Path) -> dict[str, Path]:
     """Build the release archives; returns their paths by version (1.0.0, 2.0.0, 2.0.1-broken)."""
-    done = subprocess.run(
-        [sys.executable, str(SHOP / "build.py"), str(directory)], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, str(SHOP / "build.py"), str(directory)], capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise LabError(f"the shop's archives were not built: {done.stderr}")
     paths = (Path(line) for line in done.stdout.splitlines())
@@ -51,6 +49,13 @@ def activate(home: Path, version: str) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(Path("releases") / version)
     link.replace(home / "current")
+
+
+def stop_leftovers(directory: Path) -> None:
+    """Stop the web servers that an earlier, killed run has left in the homes below a folder."""
+    for settings in sorted(Path(directory).glob("*/shop.env")):
+        command = [sys.executable, str(SERVICE), "stop", "--home", str(settings.parent)]
+        subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 @dataclass(frozen=True)

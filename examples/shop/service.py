@@ -120,9 +120,7 @@ def stop(service: Service) -> list[int]:
         deadline = time.monotonic() + 5
         while found := processes(service.marker):
             if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"processes {sorted(found)} of {service.home} are still there 5 s after SIGKILL"
-                )
+                raise ServiceError(f"processes {sorted(found)} of {service.home} are still there 5 s after SIGKILL")
             time.sleep(POLL_S)
     return stopped
 
@@ -132,13 +130,9 @@ def start(service: Service) -> int:
     # The real folder, once: moving the link later must not change what a running server imports.
     release = (service.home / "current").resolve()
     if not (release / "gunicorn.conf.py").is_file():
-        raise ServiceError(
-            f"{service.home / 'current'} does not lead to a release of the shop (looked in {release})"
-        )
+        raise ServiceError(f"{service.home / 'current'} does not lead to a release of the shop (looked in {release})")
     if _listening(service):
-        raise ServiceError(
-            f"{service.bind}:{service.port} is in use by a process that does not belong to {service.home}"
-        )
+        raise ServiceError(f"{service.bind}:{service.port} is in use by a process that does not belong to {service.home}")
     service.log.parent.mkdir(exist_ok=True)
     environment = os.environ | read_settings(service.home) | {"PWD": str(release), "PYTHONUNBUFFERED": "1"}
     # The caller's PYTHONPATH is not the shop's, and without cached bytecode a start takes three times longer.
@@ -160,14 +154,11 @@ def start(service: Service) -> int:
     while not (answers := _answers(service)) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(POLL_S)
     if child.poll() is not None:
-        raise ServiceError(
-            f"gunicorn ended with {child.returncode} while starting {release}; {_log_tail(service)}"
-        )
+        raise ServiceError(f"gunicorn ended with {child.returncode} while starting {release}; {_log_tail(service)}")
     if not answers:
         stop(service)
         raise ServiceError(
-            f"{release} did not answer on {service.bind}:{service.port} within {service.timeout:g} s; "
-            f"{_log_tail(service)}"
+            f"{release} did not answer on {service.bind}:{service.port} within {service.timeout:g} s; {_log_tail(service)}"
         )
     return child.pid
 
@@ -235,11 +226,7 @@ def run(action: str, service: Service) -> dict:
         if action == "stop":
             return {"changed": bool(stop(service))} | status(service)
         before = status(service)
-        if (
-            action == "start"
-            and before["running"]
-            and before["release"] == str((service.home / "current").resolve())
-        ):
+        if action == "start" and before["running"] and before["release"] == str((service.home / "current").resolve()):
             return {"changed": False} | before
         stop(service)
         start(service)
@@ -248,16 +235,12 @@ def run(action: str, service: Service) -> dict:
 
 def parse(arguments: list[str]) -> tuple[str, Service]:
     """The command line: what to do, and with which web server."""
-    parser = argparse.ArgumentParser(
-        prog="service.py", description="Start, restart or stop the shop of one home."
-    )
+    parser = argparse.ArgumentParser(prog="service.py", description="Start, restart or stop the shop of one home.")
     parser.add_argument("action", choices=["start", "restart", "stop", "status"])
     parser.add_argument("--home", type=Path, required=True, help="folder with current, shop.env and releases")
     parser.add_argument("--port", type=int, help="default: SHOP_PORT in shop.env")
     parser.add_argument("--bind", help="default: SHOP_BIND in shop.env, or else 127.0.0.1")
-    parser.add_argument(
-        "--timeout", type=float, default=30.0, help="seconds for the stop, and again for the start"
-    )
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for the stop, and again for the start")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has gunicorn")
     options = parser.parse_args(arguments)
     if not options.home.is_dir():

@@ -64,6 +64,9 @@ options:
     description: Whether the certificate of an V(https://) address must be valid.
     type: bool
     default: true
+  _progress:
+    description: Not for playbooks. What earlier round trips of the same wait found, from the action plugin.
+    type: dict
 extends_documentation_fragment:
   - everup.deploy.attributes
   - everup.deploy.attributes.action_groups

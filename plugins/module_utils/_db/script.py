@@ -140,7 +140,7 @@ def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
             if match:
                 name, value = _directive(match.group("body"), source, places.of(token.start))
                 if name == "allow":
-                    rule, _, reason = value.partition(" ")
+                    rule, _space, reason = value.partition(" ")
                     allow[rule] = reason.strip()
                 elif not in_header:
                     raise ScriptError(

@@ -104,9 +104,7 @@ class HAProxy(Balancer):
                         break
                     answer += chunk
         except socket.timeout as error:
-            raise EverupError(
-                f"Balancer {self.address} did not answer '{command}' within {self.timeout:g} s."
-            ) from error
+            raise EverupError(f"Balancer {self.address} did not answer '{command}' within {self.timeout:g} s.") from error
         except OSError as error:
             raise EverupError(f"Balancer {self.address} cannot be reached: {error.strerror or error}.") from error
         if not answer:

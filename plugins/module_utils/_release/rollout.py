@@ -161,3 +161,19 @@ def member_names(hosts: list, hostvars: Mapping) -> list[str]:
 def silent_hosts(hosts: list, hostvars: Mapping) -> list[str]:
     """Return the hosts that did not come to the end of the preflight: unreachable, or failed, or led by a host that failed."""
     return [host for host in hosts if not hostvars[host].get("rolling_upgrade_passed")]
+
+
+def stops(hosts: list, hostvars: Mapping) -> list[str]:
+    """Return why a roll-out stopped, in the order of its hosts, each reason once with the hosts it holds for."""
+    reasons: dict = {}
+    for host in hosts:
+        reason = hostvars[host].get("rolling_upgrade_failure")
+        if reason:
+            reasons.setdefault(reason, []).append(host)
+    return [f"{', '.join(named)}: {reason}" for reason, named in reasons.items()]
+
+
+def failure_reason(result: Mapping) -> str:
+    """Return why a task failed: its message, or those of the failed items of a loop."""
+    items = [item for item in result.get("results", []) if item.get("failed") or item.get("unreachable")]
+    return "; ".join(str(item.get("msg") or "no reason given") for item in items or [result])

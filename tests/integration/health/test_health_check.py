@@ -97,7 +97,7 @@ def test_a_refused_connection_is_waited_out_and_named():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    result = run_module(MODULE, quick(f"http://127.0.0.1:{port}/", timeout=0.3))
+    result = run_module(MODULE, quick(f"http://127.0.0.1:{port}/", timeout=1))
     assert result["failed"]
     assert "refused" in result["msg"]
     assert result["polls"] > 2
@@ -222,7 +222,7 @@ def ansible(args, *more, env=None):
     if "-c" not in more:
         command += ["-c", "local"]
     environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "minimal", **(env or {})}
-    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run([*command, *more], check=False, capture_output=True, text=True, timeout=120, env=environment)
     assert "=> {" in done.stdout, done.stdout + done.stderr
     result, _end = json.JSONDecoder().raw_decode(done.stdout.split("=> ", 1)[1])
     return result, done.returncode
@@ -247,16 +247,16 @@ def test_a_condition_that_becomes_true_is_waited_for_in_full_streaks(serve):
 
 def test_a_condition_that_stays_false_ends_in_time_and_shows_the_body(serve):
     server = serve(lambda number: (200, OLD))
-    result, code = ansible(quick(server.url, condition="version == '2.4.0'", timeout=3))
+    result, code = ansible(quick(server.url, condition="version == '2.4.0'", timeout=8))
     assert code != 0
-    for text in (server.url, "version == '2.4.0'", "3 s", "2.3.0", "the condition is false"):
+    for text in (server.url, "version == '2.4.0'", "8 s", "2.3.0", "the condition is false"):
         assert text in result["msg"]
-    assert len(server.seen) > 20
+    assert len(server.seen) > 3, "the host went on asking once the condition was known to be false"
 
 
 def test_a_body_that_is_no_json_ends_in_time_and_is_shown(serve):
     server = serve(lambda number: (200, "<html>splash</html>"))
-    result, code = ansible(quick(server.url, condition="status == 'ok'", timeout=2))
+    result, code = ansible(quick(server.url, condition="status == 'ok'", timeout=8))
     assert code != 0
     assert "no JSON" in result["msg"]
     assert "<html>splash</html>" in result["msg"]

@@ -47,6 +47,7 @@ def ansible(tmp_path):
             capture_output=True,
             text=True,
             timeout=60,
+            check=False,
         )
         _head, brace, rest = done.stdout.partition("=> {")
         result = json.JSONDecoder().raw_decode("{" + rest)[0] if brace else {}
@@ -116,6 +117,7 @@ def test_missing_options_are_named(module, options, said):
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     assert done.returncode == 1
     assert said in json.loads(done.stdout)["msg"]

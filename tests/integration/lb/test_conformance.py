@@ -165,7 +165,7 @@ def test_drain_waits_for_a_running_request_and_does_not_cut_it(lb, rig, apps):
 def test_drained_member_gets_no_new_session(lb, rig, apps):
     lb.move(rig, "drain")
     served = apps["web1"].served
-    requests = [lb.Request(rig.port("shop"), "/") for _ in range(10)]
+    requests = [lb.Request(rig.port("shop"), "/") for _number in range(10)]
     for request in requests:
         request.join(5)
     assert [request.status for request in requests] == [200] * 10
@@ -179,7 +179,7 @@ def test_drain_without_sessions_is_quick(lb, rig):
 
 
 def test_drain_time_out_names_what_it_saw(lb, rig, apps):
-    requests = [lb.Request(rig.port("solo"), "/hold") for _ in range(3)]
+    requests = [lb.Request(rig.port("solo"), "/hold") for _number in range(3)]
     lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 3)
     with pytest.raises(EverupError) as error:
         lb.move(rig, "drain", pool="solo", timeout=1)
@@ -253,7 +253,7 @@ def test_a_broken_member_fresh_from_maintenance_gets_no_request(lb, rig, apps):
     with pytest.raises(EverupError, match="not healthy"):
         lb.move(rig, "ready", timeout=1)
     assert lb.facts(rig)["state"] == "drain"
-    for _ in range(6):
+    for _number in range(6):
         lb.Request(rig.port("shop"), "/").join(5)
     assert (apps["web1"].served, apps["web2"].served) == (0, 6)
 

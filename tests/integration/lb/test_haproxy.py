@@ -30,7 +30,7 @@ def answering():
         def serve():
             while True:
                 try:
-                    connection, _ = server.accept()
+                    connection, _address = server.accept()
                     with connection:
                         connection.recv(1000)
                         for chunk in chunks:

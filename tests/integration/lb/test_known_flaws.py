@@ -11,7 +11,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._errors import Everu
 
 
 def test_drain_without_wait_and_57_sessions_stays_in_drain(lb, rig, apps):
-    requests = [lb.Request(rig.port("solo"), "/hold") for _ in range(57)]
+    requests = [lb.Request(rig.port("solo"), "/hold") for _number in range(57)]
     lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 57)
     result = lb.move(rig, "drain", pool="solo", wait=False)
     assert result["members"][0]["after"]["state"] == "drain"

@@ -110,9 +110,7 @@ def test_a_request_under_way_is_answered_before_the_server_ends(server, database
 
 def test_strangers_are_left_alone(server):
     pretender = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"shop:{server.home}"])
-    neighbour = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)", "gunicorn", f"shop:{server.home}2"]
-    )
+    neighbour = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "gunicorn", f"shop:{server.home}2"])
     try:
         (server.home / "service.pid").write_text(f"{pretender.pid}\n")
         server.service("restart")

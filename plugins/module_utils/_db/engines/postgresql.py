@@ -26,6 +26,8 @@ from .base import Blocker, Engine
 
 try:
     import pyodbc
+
+    PYODBC_ERROR = ""
 except ImportError as import_error:  # said when the engine is used, with what to install
     pyodbc = None
     PYODBC_ERROR = str(import_error)

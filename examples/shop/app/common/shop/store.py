@@ -90,16 +90,12 @@ def newest_orders(connection: Connection, newest: int = 20) -> list[dict]:
 def add_address(connection: Connection, customer: int, street: str, city: str) -> int:
     """Write an address of a customer; returns its id."""
     _require_customer(connection, customer)
-    return connection.execute(
-        insert(addresses).values(owner=customer, street=street, city=city)
-    ).inserted_primary_key[0]
+    return connection.execute(insert(addresses).values(owner=customer, street=street, city=city)).inserted_primary_key[0]
 
 
 def customer_addresses(connection: Connection, customer: int) -> list[dict]:
     """A customer's addresses, oldest first."""
     rows = connection.execute(
-        select(addresses.c.id, addresses.c.street, addresses.c.city)
-        .where(addresses.c.owner == customer)
-        .order_by(addresses.c.id)
+        select(addresses.c.id, addresses.c.street, addresses.c.city).where(addresses.c.owner == customer).order_by(addresses.c.id)
     )
     return [dict(row._mapping) for row in rows]
