@@ -132,19 +132,20 @@ def run(options: argparse.Namespace) -> int:
     directory.mkdir(parents=True)
     with Site(directory / "site", options.db) as site:
         say(f"The shop runs at {site.url}: HAProxy, 4 web servers at version 1.0.0, one {options.db} database.")
-        with LoadProcess(site.url, directory, options.rate) as load, Ticker(load):
-            say(f"A load of {options.rate:g} requests a second reads and writes from now on, and reads back what it wrote.")
-            time.sleep(options.before)
-            started = time.time()
-            phases, good = broken_release(site) if options.broken else good_release(site)
-            ended = time.time()
-            while load.latest()["requests"] < LEAST_REQUESTS:
-                time.sleep(0.5)
-            time.sleep(1)
+        with LoadProcess(site.url, directory, options.rate) as load:
+            with Ticker(load):
+                say(f"A load of {options.rate:g} requests a second reads and writes from now on, and reads back what it wrote.")
+                time.sleep(options.before)
+                started = time.time()
+                phases, problems = broken_release(site) if options.broken else good_release(site)
+                ended = time.time()
+                while load.latest()["requests"] < LEAST_REQUESTS:
+                    time.sleep(0.5)
+            say("The load ends, and reads every order once more.")
             figures = summarise(load.finish(), started, ended)
     result = {name: figures[name] for name in RESULT_KEYS} | {"phases": phases}
     (directory / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return report(result, good, directory / "result.json")
+    return report(result, problems, directory / "result.json")
 
 
 def good_release(site: Site) -> tuple[dict, list[str]]:
@@ -197,7 +198,7 @@ def main() -> int:
     parser.add_argument("--db", default="sqlite", help="sqlite or postgresql")
     parser.add_argument("--broken", action="store_true", help="release a version that fails its health check")
     parser.add_argument("--directory", default=str(ROOT / "build" / "demo"))
-    parser.add_argument("--rate", type=float, default=180.0, help="requests per second")
+    parser.add_argument("--rate", type=float, default=120.0, help="requests per second")
     parser.add_argument("--before", type=float, default=15.0, help="seconds of load before the release")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminated)
