@@ -127,18 +127,24 @@ def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
 
     Parameters:
         hosts: every host of the release's web groups.
-        hostvars: with rolling_upgrade_evidence, the registered answer of each host; missing where it was not reachable.
+        hostvars: with rolling_upgrade_evidence, the registered answer of each host's health gate; missing where it was not
+            reachable. With rolling_upgrade_version_now, what it says to have installed, once rolling_upgrade_said_version.
         version: the version it must run.
     """
     sentences = []
     for host in hosts:
         evidence = hostvars[host].get("rolling_upgrade_evidence")
+        installed = hostvars[host].get("rolling_upgrade_version_now") or ""
         if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
             sentences.append(f"{host} did not answer")
         elif evidence.get("failed"):
             sentences.append(f"{host} does not serve {version}: {evidence.get('msg', 'no reason given')}")
-        elif hostvars[host].get("rolling_upgrade_version_now") not in (None, "", version):
-            sentences.append(f"{host} has {hostvars[host]['rolling_upgrade_version_now']} installed")
+        elif not hostvars[host].get("rolling_upgrade_said_version"):
+            sentences.append(f"{host} could not say which version it has installed")
+        elif installed not in ("", version):
+            sentences.append(f"{host} has {installed} installed")
+        elif evidence.get("skipped") and not installed:
+            sentences.append(f"{host} has neither a health gate nor tasks that tell its version")
     return sentences
 
 
