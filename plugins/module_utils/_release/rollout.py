@@ -159,6 +159,15 @@ def lost_balancers(*registered: Mapping) -> list[str]:
     return sorted({result["balancer"] for result in results if result.get("unreachable")})
 
 
+def mute_balancers(registered: Mapping) -> list[str]:
+    """Return a sentence for each balancer that gave no answer in a registered loop over ``balancer``."""
+    return [
+        f"balancer {result['balancer']} {'is unreachable' if result.get('unreachable') else 'did not answer'}: {failure_reason(result)}"
+        for result in registered.get("results", [])
+        if result.get("unreachable") or result.get("failed")
+    ]
+
+
 def member_names(hosts: list, hostvars: Mapping) -> list[str]:
     """Return the name of each host in its pool: rolling_upgrade_member, or the host's own."""
     return [hostvars[host].get("rolling_upgrade_member") or host for host in hosts]

@@ -78,7 +78,8 @@ def test_an_unreachable_host_stops_the_release_before_anything_is_done(deploy, t
 
 
 def test_too_few_healthy_members_are_refused_by_name(deploy):
-    run = deploy.run("release.yml", "-e", "rolling_upgrade_min_healthy=3", version=BROKEN)
+    assert deploy.run("everup.deploy.expand", version=BROKEN).code == 0
+    run = deploy.run("everup.deploy.rollout", "-e", "rolling_upgrade_min_healthy=3", version=BROKEN)
     assert run.code != 0
     assert "would be left with 2 healthy member(s), the floor is 3" in run.flat
     assert deploy.member_states(BROKEN) == {}
@@ -127,23 +128,23 @@ def test_an_unreachable_balancer_stops_the_first_batch(deploy, tmp_path):
 def test_a_host_that_becomes_unreachable_stops_the_next_batch(deploy, tmp_path):
     flag = tmp_path / "unreachable"
     deploy.vary(web1=unreachable_while(flag) | restart_command(deploy, "web1", f"touch {flag}"))
-    run = deploy.run("release.yml", "-e", "release_contract=true")
+    run = deploy.run("everup.deploy.rollout", "-e", "rolling_upgrade_canary=2")
     assert run.code != 0
     assert "web1 failed or is unreachable" in run.flat
-    assert deploy.member_states() == {"web1": "upgrading"}
+    assert deploy.member_states() == {"web1": "upgrading", "web2": "ready"}
     assert deploy.state() == "failed"
-    assert deploy.installed() == {"web1": NEW, "web2": OLD, "web3": OLD}
+    assert deploy.installed() == {"web1": NEW, "web2": NEW, "web3": OLD}
     assert deploy.pool() == UP | {"web1": "DRAIN"}
     deploy.vary()
 
 
 def test_a_host_that_fails_is_taken_back_while_the_others_of_its_batch_come_to_their_end(deploy, tmp_path):
     flag = tmp_path / "failed"
-    deploy.vary(web2=restart_command(deploy, "web2", f"test -e {flag} || {{ touch {flag}; exit 7; }}"))
-    run = deploy.run("release.yml", "-e", "release_contract=true")
+    deploy.vary(web3=restart_command(deploy, "web3", f"test -e {flag} || {{ touch {flag}; exit 7; }}"))
+    run = deploy.run("everup.deploy.rollout", "-e", "rolling_upgrade_canary=2")
     assert run.code != 0
-    assert deploy.member_states() == {"web1": "ready", "web2": "rolled_back", "web3": "ready"}
-    assert deploy.versions() == {"web1": NEW, "web2": OLD, "web3": NEW}
+    assert deploy.member_states() == {"web1": "ready", "web2": "ready", "web3": "rolled_back"}
+    assert deploy.versions() == {"web1": NEW, "web2": NEW, "web3": OLD}
     assert deploy.pool() == UP
     assert deploy.state() == "failed"
     deploy.vary()
@@ -152,7 +153,7 @@ def test_a_host_that_fails_is_taken_back_while_the_others_of_its_batch_come_to_t
 def test_the_same_command_goes_on_with_what_is_left(deploy):
     run = deploy.run("release.yml")
     assert run.code == 0, run.output[-4000:]
-    assert "done already: web1, web3" in run.flat
+    assert "done already: web1, web2" in run.flat
     assert deploy.state() == "rolled"
     assert deploy.versions() == dict.fromkeys(WEB, NEW)
     assert deploy.pool() == UP
