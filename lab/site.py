@@ -71,7 +71,7 @@ class Site:
         (self.directory / "haproxy").mkdir(exist_ok=True)
         self.haproxy = self._stack.enter_context(HAProxy({"shop": members}, self.directory / "haproxy"))
         self.url = self.haproxy.url("shop", "")
-        self._write_inventory()
+        self.write_inventory(self.hosts())
         return self
 
     def _postgres_login(self) -> dict:
@@ -85,14 +85,17 @@ class Site:
             "login_db": server.database,
         }
 
-    def _write_inventory(self) -> None:
-        """Write hosts with their addresses and folders (JSON is YAML) beside the group variables of the shop's own ``dev``."""
-        hosts = {s.name: {"shop_home": str(s.home), "shop_port": s.port, **self.variables} for s in self.farm.servers}
+    def hosts(self) -> dict:
+        """Return the inventory's hosts with their addresses and folders, which the shop's own group variables leave open."""
+        web = {s.name: {"shop_home": str(s.home), "shop_port": s.port, **self.variables} for s in self.farm.servers}
         shared = {"shop_database": self.login, "shop_archives": str(self.directory / "archives")}
-        children = {"web": {"hosts": hosts}, "lb": {"hosts": {"lb1": {"haproxy_admin": self.haproxy.socket()}}}}
-        content = {"all": {"vars": shared, "children": children}}
+        children = {"web": {"hosts": web}, "lb": {"hosts": {"lb1": {"haproxy_admin": self.haproxy.socket()}}}}
+        return {"all": {"vars": shared, "children": children}}
+
+    def write_inventory(self, hosts: dict) -> None:
+        """Write the inventory (JSON is YAML): these hosts, beside the group variables of the shop's own ``dev``."""
         self.inventory.mkdir(exist_ok=True)
-        (self.inventory / "hosts.yml").write_text(json.dumps(content, indent=2), encoding="utf-8")
+        (self.inventory / "hosts.yml").write_text(json.dumps(hosts, indent=2), encoding="utf-8")
         link = self.inventory / "group_vars"
         link.unlink(missing_ok=True)
         link.symlink_to(GROUP_VARS)
