@@ -82,8 +82,9 @@ def test_an_approved_plan_is_the_only_one_that_runs(db):
     assert db.tables() == set()
 
 
-def test_the_modules_themselves(db):
+def test_the_modules_themselves(sqlite_database):
     """Through Ansible's argument spec: the diff comes with --diff alone, and holds the text before placeholders."""
+    db = sqlite_database
     text = "CREATE TABLE t (a text DEFAULT '${word}')"
     db.write("1_t.sql", text)
     options = db.migration_options(placeholders={"word": "hunter2"})
