@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import sqlite3
 import uuid
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 import psycopg
+from ansible.module_utils import basic
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import inform, migrate
@@ -30,6 +33,22 @@ def _params(module, options: dict) -> dict:
     unknown = set(options) - set(defaults)
     assert not unknown, unknown
     return {**defaults, **options}
+
+
+def run_main(module, options: dict, **controls) -> dict:
+    """Run a module's main() in this process, through Ansible's argument spec and exit; returns what it printed."""
+    arguments = {**options, **{f"_ansible_{name}": value for name, value in controls.items()}}
+    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
+    basic._ANSIBLE_PROFILE = "legacy"  # asked for by ansible-core 2.19 and newer
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            module.main()
+    except SystemExit as ended:
+        return {"failed": bool(ended.code), **json.loads(printed.getvalue())}
+    finally:
+        basic._ANSIBLE_ARGS = None
+    raise AssertionError("the module did not exit")
 
 
 class Database:

@@ -4,7 +4,8 @@ import re
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.tests.support.modules import run_module
+from ansible_collections.everup.deploy.plugins.modules import migration, migration_info
+from ansible_collections.everup.deploy.tests.support.databases import run_main
 
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -82,22 +83,21 @@ def test_an_approved_plan_is_the_only_one_that_runs(db):
     assert db.tables() == set()
 
 
-def test_the_modules_themselves(sqlite_database):
+def test_the_modules_themselves(db):
     """Through Ansible's argument spec: the diff comes with --diff alone, and holds the text before placeholders."""
-    db = sqlite_database
     text = "CREATE TABLE t (a text DEFAULT '${word}')"
     db.write("1_t.sql", text)
     options = db.migration_options(placeholders={"word": "hunter2"})
-    plan = run_module("everup.deploy.migration", options, check=True, diff=True)
+    plan = run_main(migration, options, check_mode=True, diff=True)
     assert plan["changed"] and not plan["failed"]
     assert plan["diff"] == [{"before_header": "expand/1_t.sql", "after_header": "expand/1_t.sql", "before": "", "after": text}]
-    done = run_module("everup.deploy.migration", options)
+    done = run_main(migration, options)
     assert done["changed"] and "diff" not in done
     assert [script["version"] for script in done["applied"]] == ["1"]
     facts = {**db.options, "path": str(db.folder), "placeholders": {"word": "hunter2"}}
-    assert run_module("everup.deploy.migration_info", facts)["expand"]["current"] == "1"
+    assert run_main(migration_info, facts)["expand"]["current"] == "1"
     db.write("2_bad.sql", "nonsense")
-    failed = run_module("everup.deploy.migration", options)
+    failed = run_main(migration, options)
     assert failed["failed"] and failed["msg"].startswith("expand/2_bad.sql:1:1: ")
 
 

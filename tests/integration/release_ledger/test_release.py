@@ -7,7 +7,9 @@ from contextlib import closing
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db import ledger as ledger_module
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.tests.support.modules import finish_module, run_module, start_module
+from ansible_collections.everup.deploy.plugins.modules import release, release_info, release_member
+from ansible_collections.everup.deploy.tests.support.databases import run_main
+from ansible_collections.everup.deploy.tests.support.modules import finish_module, start_module
 
 ANN = {"host": "c1", "boot": "b", "namespace": "n", "pid": 7, "start": 100}
 BOB = {**ANN, "pid": 8}
@@ -367,14 +369,13 @@ def test_the_guard(db):
         db.guard(**hosts, batch=["web2"], pool="shop", lost_balancers=["lb1"], leaving=["web2"])
 
 
-def test_the_module_itself(sqlite_database):
-    db = sqlite_database
-    result = run_module("everup.deploy.release", {**db.options, "action": "open", "version": "2.4.0"}, diff=True)
+def test_the_module_itself(db):
+    result = run_main(release, {**db.options, "action": "open", "version": "2.4.0"}, diff=True)
     assert result["diff"] == {"before": {}, "after": {"version": "2.4.0", "state": "open"}}
     options = {**db.options, "version": "2.4.0", "token": result["token"]}
-    assert run_module("everup.deploy.release", {**options, "action": "advance", "to": "expanding"})["changed"]
-    member = run_module("everup.deploy.release_member", {**options, "host": "web1", "web_group": "web", "state": "draining"})
+    assert run_main(release, {**options, "action": "advance", "to": "expanding"})["changed"]
+    member = run_main(release_member, {**options, "host": "web1", "web_group": "web", "state": "draining"})
     assert member["member"]["state"] == "draining"
-    assert run_module("everup.deploy.release_info", db.options)["members"]["web1"]["state"] == "draining"
-    refused = run_module("everup.deploy.release", {**db.options, "action": "open", "version": "2.4.0"})
+    assert run_main(release_info, db.options)["members"]["web1"]["state"] == "draining"
+    refused = run_main(release, {**db.options, "action": "open", "version": "2.4.0"})
     assert refused["failed"] and refused["lease"]["token"] == 1
