@@ -73,6 +73,8 @@ def test_killed_outside_a_transaction(db):
     victim.communicate()
     with pytest.raises(EverupError, match="was interrupted after 1 of 3 statements"):
         db.migrate(target="1", wait_for_other_run="12s")
+    with pytest.raises(EverupError, match="was interrupted after 1 of 3 statements"):
+        db.migrate(target="1", check=True)
     assert ran(db) == ["1"]
     if db.engine == "postgresql":
         db.execute("INSERT INTO log VALUES ('slow')")

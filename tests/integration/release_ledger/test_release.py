@@ -219,6 +219,10 @@ def test_a_stale_token_changes_nothing(db):
         message = str(caught.value)
         assert "The lease is lost: this run has fencing token 1, but " in message
         assert f" took it at {db.release_info()['lease']['taken_at']} with token 2" in message
+    db.write("0_bad.sql", "nonsense that a stale run does not even try")
+    with pytest.raises(EverupError, match="The lease is lost"):
+        db.migrate(lease_token=ann)
+    (db.folder / "expand/0_bad.sql").unlink()
     (db.folder / "expand/1_a.sql").unlink()
     with pytest.raises(EverupError, match="The lease is lost"):
         db.migrate(lease_token=ann)
