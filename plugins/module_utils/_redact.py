@@ -32,13 +32,12 @@ def _unquoted(value: str) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    """Return a secret as a driver, a server, a traceback or a JSON text may echo it."""
+    """Return a secret as a driver, a server or a JSON text may echo it; a traceback escapes it as libpq or JSON does."""
     return {
         secret,
         odbc_quote(secret)[1:-1],
         secret.replace("'", "''"),
         secret.replace("\\", "\\\\").replace("'", "\\'"),
-        repr(secret)[1:-1],
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
         quote(secret, safe=""),

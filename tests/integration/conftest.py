@@ -20,7 +20,9 @@ def sqlite_database(tmp_path):
 
 @pytest.fixture
 def postgresql_database(request, tmp_path):
-    return Postgresql(request.getfixturevalue("postgres_server"), tmp_path)
+    database = Postgresql(request.getfixturevalue("postgres_server"), tmp_path)
+    yield database
+    database.close()
 
 
 @pytest.fixture(params=ENGINES)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+import io
+import json
 import sqlite3
 import uuid
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 import psycopg
+from ansible.module_utils import basic
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import inform, migrate
@@ -30,6 +32,22 @@ def _params(module, options: dict) -> dict:
     unknown = set(options) - set(defaults)
     assert not unknown, unknown
     return {**defaults, **options}
+
+
+def run_main(module, options: dict, **controls) -> dict:
+    """Run a module's main() in this process, through Ansible's argument spec and exit; returns what it printed."""
+    arguments = {**options, **{f"_ansible_{name}": value for name, value in controls.items()}}
+    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
+    basic._ANSIBLE_PROFILE = "legacy"  # asked for by ansible-core 2.19 and newer
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            module.main()
+    except SystemExit as ended:
+        return {"failed": bool(ended.code), **json.loads(printed.getvalue())}
+    finally:
+        basic._ANSIBLE_ARGS = None
+    raise AssertionError("the module did not exit")
 
 
 class Database:
@@ -127,18 +145,21 @@ class Sqlite(Database):
 
 
 class Postgresql(Database):
-    """A new database of a running server."""
+    """A database of a running server, new or emptied: a new one costs a hundred files."""
 
     engine = "postgresql"
     slow = "INSERT INTO log SELECT 'slow' FROM pg_sleep({0})"
-    _numbers = itertools.count()
+    _emptied: dict = {}  # noqa: RUF012
 
     def __init__(self, server, folder: Path) -> None:
         self.folder = folder / "migrations"
         self.folder.mkdir()
         self.server = server
-        self.name = f"t{next(self._numbers)}_{uuid.uuid4().hex[:6]}"
-        server.create_database(self.name)
+        names = self._emptied.setdefault(server.port, [])
+        self.name = names.pop() if names else f"t_{uuid.uuid4().hex[:12]}"
+        with server.connect_admin() as admin:
+            if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self.name]).fetchone():
+                server.create_database(self.name)
         self.options = {
             "engine": "postgresql",
             "login_db": self.name,
@@ -148,6 +169,23 @@ class Postgresql(Database):
             "login_password": server.password,
             "ssl_mode": "disable",
         }
+
+    def close(self) -> None:
+        """End every session and make the database as it was when it was new, for another test."""
+        with self.server.connect_admin(self.name) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            schemas = admin.execute(
+                "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+            ).fetchall()
+            for (schema,) in schemas:
+                admin.execute(f'DROP SCHEMA "{schema}" CASCADE')
+            admin.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+            admin.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+            admin.execute(f"ALTER DATABASE {self.name} RESET ALL")
+        self._emptied[self.server.port].append(self.name)
 
     def connect(self) -> psycopg.Connection:
         return self.server.connect(dbname=self.name, autocommit=True, application_name="the shop")

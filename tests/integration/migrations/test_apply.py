@@ -1,10 +1,12 @@
 """Scripts are applied in order, once, and whole or not at all."""
 
 import re
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.tests.support.modules import run_module
+from ansible_collections.everup.deploy.plugins.modules import migration, migration_info
+from ansible_collections.everup.deploy.tests.support.databases import run_main
 
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -87,16 +89,16 @@ def test_the_modules_themselves(db):
     text = "CREATE TABLE t (a text DEFAULT '${word}')"
     db.write("1_t.sql", text)
     options = db.migration_options(placeholders={"word": "hunter2"})
-    plan = run_module("everup.deploy.migration", options, check=True, diff=True)
+    plan = run_main(migration, options, check_mode=True, diff=True)
     assert plan["changed"] and not plan["failed"]
     assert plan["diff"] == [{"before_header": "expand/1_t.sql", "after_header": "expand/1_t.sql", "before": "", "after": text}]
-    done = run_module("everup.deploy.migration", options)
+    done = run_main(migration, options)
     assert done["changed"] and "diff" not in done
     assert [script["version"] for script in done["applied"]] == ["1"]
     facts = {**db.options, "path": str(db.folder), "placeholders": {"word": "hunter2"}}
-    assert run_module("everup.deploy.migration_info", facts)["expand"]["current"] == "1"
+    assert run_main(migration_info, facts)["expand"]["current"] == "1"
     db.write("2_bad.sql", "nonsense")
-    failed = run_module("everup.deploy.migration", options)
+    failed = run_main(migration, options)
     assert failed["failed"] and failed["msg"].startswith("expand/2_bad.sql:1:1: ")
 
 
@@ -291,13 +293,28 @@ def test_what_a_script_sets_ends_with_it(postgresql_database):
     db.write("3_c.sql", f"-- everup: transaction=none\nSET search_path = other;\nINSERT INTO log SELECT {settings}")
     db.migrate()
     assert log(db) == ['"$user", public|0|Asia/Tokyo'] * 2
+    started = datetime.strptime(db.history()["3"]["started_at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    assert abs(datetime.now(timezone.utc) - started) < timedelta(minutes=10), "the ledger's times are UTC wherever the server is"
     assert db.migrate()["changed"] is False
+
+
+def test_a_script_may_take_another_role(postgresql_database):
+    db = postgresql_database
+    with db.server.connect_admin() as admin:
+        admin.execute("CREATE ROLE limited")
+        admin.execute("GRANT limited TO shop")
+    db.write("1_a.sql", "CREATE TABLE log AS SELECT 'x'::text AS what;\nGRANT INSERT ON log TO limited")
+    db.write("2_b.sql", "SET ROLE limited;\nINSERT INTO log VALUES (current_user)")
+    db.migrate()
+    assert log(db) == ["x", "limited"]
 
 
 def test_the_ledger_stays_where_it_is_when_the_search_path_changes(postgresql_database):
     db = postgresql_database
-    three(db)
+    db.write("1_a.sql", "SELECT 1")
     db.migrate()
     db.execute("CREATE SCHEMA shop")  # the user's own, and so the first of its search path from now on
     assert db.migrate()["changed"] is False
+    db.migrate(expand_history_table="second_history", target="1")
+    assert "second_history" in db.tables()
     assert db.query("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'shop'") == [(0,)]

@@ -81,7 +81,7 @@ def test_the_application_never_waits_longer_than_the_lock_time_out(orders):
 
 def test_the_statements_of_one_script_share_the_lock_time_out(orders):
     """The first statement gets its lock and makes the application wait; the second one is blocked."""
-    orders.write("2_a.sql", "ALTER TABLE orders ADD a int;\nSELECT pg_sleep(0.3);\nALTER TABLE other ADD a int;")
+    orders.write("2_a.sql", "ALTER TABLE orders ADD a int;\nSELECT pg_sleep(0.45);\nALTER TABLE other ADD a int;")
     refused = pytest.raises(EverupError, match="No lock within")
     with Application(orders) as application, blocked(orders, sql="SELECT * FROM other"), refused:
         orders.migrate(lock_timeout=f"{LOCK_TIMEOUT}s", lock_budget="800ms")

@@ -7,7 +7,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._release import roll
 GROUPS = {"web": ["web1", "web2", "web3", "web4"], "api": ["api1"], "none": []}
 HEALTHY = {"failed": False, "changed": False, "status": 200, "body": "{}", "polls": 1, "elapsed": 0.1}
 # What a failed health check looks like under failed_when: false.
-SICK = {"failed": False, "failed_when_result": False, "changed": False, "msg": "was not healthy within 15 s", "polls": 15}
+SICK = {"failed": True, "msg": "was not healthy within 15 s"}
 SKIPPED = {"skipped": True, "changed": False, "skip_reason": "Conditional result was False"}
 
 
