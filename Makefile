@@ -35,6 +35,10 @@ integration: setup ## Run the integration tests on real servers
 
 test: setup lint sanity unit integration molecule floor ## Run everything, as CI does
 
+molecule: $(VENV)/.ready ## Release to real hosts made out of namespaces: three groups, a balancer, a database (needs root)
+	@[ "$$(id -u)" = 0 ] || { echo "make molecule makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
+	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/molecule test
+
 sanity: $(VENV)/.ready ## Run ansible-test sanity on a copy, without containers
 	@scripts/sanity $(VENV)
 
