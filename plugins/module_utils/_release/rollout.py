@@ -161,11 +161,12 @@ def lost_balancers(*registered: Mapping) -> list[str]:
 
 def mute_balancers(registered: Mapping) -> list[str]:
     """Return a sentence for each balancer that gave no answer in a registered loop over ``balancer``."""
-    return [
-        f"balancer {result['balancer']} {'is unreachable' if result.get('unreachable') else 'did not answer'}: {failure_reason(result)}"
-        for result in registered.get("results", [])
-        if result.get("unreachable") or result.get("failed")
-    ]
+    sentences = []
+    for result in registered.get("results", []):
+        if result.get("unreachable") or result.get("failed"):
+            trouble = "is unreachable" if result.get("unreachable") else "did not answer"
+            sentences.append(f"balancer {result['balancer']} {trouble}: {failure_reason(result)}")
+    return sentences
 
 
 def member_names(hosts: list, hostvars: Mapping) -> list[str]:

@@ -1,6 +1,6 @@
 # Copyright: Contributors to the everup.deploy project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One site from version 1 to version 2 with everything that goes wrong on the way, in this order: each test goes on from the last.
+"""One site from version 1 to version 2 with all that goes wrong on the way, in this order: each test goes on from the last.
 
 Ansible by itself would let most of these runs go on: it does not count unreachable hosts as failed, a rescue hides a failure
 from max_fail_percentage, a play begins with the hosts that the last one left over, and a swallowed failure ends with 0.
