@@ -26,7 +26,8 @@ options:
   placeholders:
     description:
       - Values for C(${name}) in the scripts. An undefined one is an error; C($${) is a literal C(${).
-      - Checksums, diffs and the history know only the text before the values were put in.
+      - Checksums, diffs, errors and the history know only the text before the values were put in. Ansible itself does not know
+        that a value is secret, and shows the options of a task with C(-vvv).
     type: dict
     default: {}
   target:

@@ -30,7 +30,8 @@ def run_module(argument_spec: dict, run, **module_options) -> None:
     try:
         result = run(module.params, module.check_mode)
     except EverupError as error:
-        module.fail_json(msg=redact(str(error), secrets), **redact(error.details, secrets))
+        details = {name: redact(value, secrets) for name, value in error.details.items()}
+        module.fail_json(msg=redact(str(error), secrets), **details)
     except Exception as error:
         module.fail_json(
             msg=redact(f"Unexpected {type(error).__name__}: {error}. This is a bug in everup.deploy.", secrets),
@@ -39,4 +40,5 @@ def run_module(argument_spec: dict, run, **module_options) -> None:
     result.setdefault("changed", False)
     if not module._diff:
         result.pop("diff", None)
-    module.exit_json(**redact(result, secrets))
+    # The names of the result are ours: a password that happens to be 'changed' must not hide one.
+    module.exit_json(**{name: redact(value, secrets) for name, value in result.items()})

@@ -39,6 +39,7 @@ options:
       - How long a statement may wait for a lock, and so the longest that the application's own statements wait behind it.
       - The statements of one script share it, since the locks already taken are held until the script ends. A script overrides
         it with C(-- everup:) C(lock_timeout=5s).
+      - A statement with C(CONCURRENTLY) may wait for O(lock_budget), since nobody has to wait for it.
     type: str
     default: 2s
   lock_budget:

@@ -65,7 +65,7 @@ options:
     description: Hash of the expand plan that was carried out.
     type: str
   lease_ttl:
-    description: For how long the lease is valid after each call. It must be longer than the longest single step.
+    description: For how long the lease is valid after each call, at least V(1s). It must be longer than the longest single step.
     type: str
     default: 10m
   takeover:

@@ -4,10 +4,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import platform
-
 from .engines.base import Engine
 from .engines.postgresql import PostgresqlEngine, connection_string
 from .engines.sqlite import SqliteEngine
@@ -56,12 +52,3 @@ def connect(params: dict, create: bool = False) -> Engine:
     if not params["login_db"] and not params["connection_string"]:
         raise DatabaseError("login_db or connection_string is missing: which database is it?")
     return PostgresqlEngine(connection_string(params, params["application_name"]), params["schema"], params["connect_timeout"])
-
-
-def whoami() -> str:
-    """Return user@host of this process, for 'by whom' columns."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{platform.node()}"

@@ -9,12 +9,12 @@ import re
 import time
 from dataclasses import dataclass
 
-from .connection import whoami
 from .engines.base import Engine
 from .errors import DatabaseError, LeaseLost, LockTimeout
+from .who import whoami
 
 PHASES = ("expand", "contract")
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}$")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CREATE_SECONDS = 15.0
 
 LEDGER_SPEC = {
@@ -70,14 +70,20 @@ class Names:
         given = {
             "table_prefix": prefix or "everup_",
             "schema": params["schema"] or "public",
-            "expand_history_table": names.expand_history,
-            "contract_history_table": names.contract_history,
+            "expand_history_table": params.get("expand_history_table") or "x",
+            "contract_history_table": params.get("contract_history_table") or "x",
         }
         for option, name in given.items():
-            if not _IDENTIFIER.match(name):
-                raise DatabaseError(f"{option} is '{name}': it must be letters, digits and underscores.")
-        if names.expand_history == names.contract_history:
-            raise DatabaseError("expand_history_table and contract_history_table are the same: they count separately.")
+            if not _IDENTIFIER.fullmatch(name):
+                raise DatabaseError(f"{option} is '{name}': it must be at most 63 letters, digits and underscores.")
+        own = [names.steps, names.lease, names.release, names.member, names.event]
+        tables = [*own, names.expand_history, names.contract_history]
+        long = [table for table in tables if not _IDENTIFIER.fullmatch(table)]
+        if long:
+            raise DatabaseError(f"table_prefix '{prefix}' is too long: {long[0]} would have more than 63 characters.")
+        twice = sorted({table for table in tables if [other.lower() for other in tables].count(table.lower()) > 1})
+        if twice:
+            raise DatabaseError(f"{' and '.join(twice)} would be one table for two purposes: give them names of their own.")
         return names
 
 
@@ -119,6 +125,7 @@ class Ledger:
     def __init__(self, db: Engine, names: Names) -> None:
         self.db = db
         self.names = names
+        db.settle_schema(names.steps)
 
     def exists(self) -> bool:
         """Return whether the ledger was created in this database."""

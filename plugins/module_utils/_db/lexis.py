@@ -23,7 +23,9 @@ class Lexis:
         quotes: opening characters of quoted identifiers, beside the string quote ``'``.
         trigger_bodies: in CREATE TRIGGER only ``; END ;`` ends the statement (SQLite, sqlite3_complete()).
         routine_bodies: in CREATE FUNCTION/PROCEDURE a ``BEGIN ATOMIC ... END`` body holds semicolons (PostgreSQL 14).
-        client_command: first character of a line that only the engine's own client understands (psql ``\\``).
+        client_command: pattern of a command that only the engine's own client understands (psql ``\\d``, sqlite3 ``.read``).
+        client_command_anywhere: such a command may follow SQL on its line (psql), or only stand between statements at the
+            left margin (sqlite3).
     """
 
     nested_comments: bool = False
@@ -33,6 +35,7 @@ class Lexis:
     trigger_bodies: bool = False
     routine_bodies: bool = False
     client_command: str = ""
+    client_command_anywhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,15 @@ class Token:
 
 
 _CLOSERS = {"'": "'", '"': '"', "`": "`", "[": "]"}
+# Any character beyond ASCII is a letter of an identifier, on PostgreSQL (scan.l, ident_start) and SQLite (IdChar).
+_LETTER = r"A-Za-z_\x80-\U0010ffff"
 _PLAIN = re.compile(
-    r"(?P<space>\s+)|(?P<comment>--[^\n]*)|(?P<word>[^\W\d][\w$#@]*)|(?P<number>\d[\w.]*)|(?P<semicolon>;)|(?P<marker>\?)"
+    rf"(?P<space>[ \t\n\r\f\v]+)|(?P<comment>--[^\n]*)|(?P<word>[{_LETTER}][{_LETTER}0-9$]*)"
+    rf"|(?P<number>[0-9][{_LETTER}0-9.]*)|(?P<semicolon>;)|(?P<marker>\?)"
 )
-_DOLLAR = re.compile(r"\$(?:[^\W\d]\w*)?\$")
+_DOLLAR = re.compile(rf"\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$")
+# A string goes on behind a line break (SQL standard; PostgreSQL keeps the backslash escapes of its first part).
+_CONTINUATION = re.compile(r"[ \t\f\v]*\n[ \t\n\f\v]*'")
 
 
 def tokens(text: str, lexis: Lexis, source: str) -> Iterator[Token]:
@@ -94,23 +102,24 @@ def tokens(text: str, lexis: Lexis, source: str) -> Iterator[Token]:
         ScriptError: a quote, comment or dollar quote is not closed.
     """
     places = Places(text)
-    position, line_is_blank = 0, True
+    client_command = re.compile(lexis.client_command) if lexis.client_command else None
+    position, between = 0, True
     while position < len(text):
         start = position
-        kind, position = _next(text, start, lexis, places, source, line_is_blank)
-        token = Token(kind, text[start:position], start)
-        line_is_blank = "\n" in token.text if kind == "space" else False
-        if kind == "space" and start == 0:
-            line_is_blank = True
-        yield token
+        at_margin = start == 0 or text[start - 1] == "\n"
+        if client_command and (lexis.client_command_anywhere or (between and at_margin)) and client_command.match(text, start):
+            end = text.find("\n", start)
+            kind, position = "command", len(text) if end < 0 else end
+        else:
+            kind, position = _next(text, start, lexis, places, source)
+        if kind not in ("space", "comment", "command"):
+            between = kind == "semicolon"
+        yield Token(kind, text[start:position], start)
 
 
-def _next(text: str, start: int, lexis: Lexis, places: Places, source: str, line_is_blank: bool) -> tuple[str, int]:
+def _next(text: str, start: int, lexis: Lexis, places: Places, source: str) -> tuple[str, int]:
     """Return kind and end of the token that starts at start."""
     character = text[start]
-    if line_is_blank and lexis.client_command and character == lexis.client_command:
-        end = text.find("\n", start)
-        return "command", len(text) if end < 0 else end
     if lexis.escape_strings and character in "eE" and text.startswith("'", start + 1):
         return "string", _quoted_end(text, start + 1, "'", True, places, source)
     if character == "'" or character in lexis.quotes:
@@ -142,7 +151,10 @@ def _quoted_end(text: str, start: int, closer: str, backslash: bool, places: Pla
         elif text.startswith(closer, end + 1):
             position = end + 2
         else:
-            return end + 1
+            continuation = _CONTINUATION.match(text, end + 1) if backslash else None
+            if continuation is None:
+                return end + 1
+            position = continuation.end()
 
 
 def _comment_end(text: str, start: int, nested: bool, places: Places, source: str) -> int:
@@ -231,13 +243,11 @@ class _Body:
 
     def continues(self) -> bool:
         """Return whether the semicolon at hand belongs to the statement's body."""
-        if self._is_trigger() and self._trigger_began and self._recent != [";", "END"]:
-            return True
-        return self._depth > 0
+        return self.is_open()
 
     def is_open(self) -> bool:
-        """Return whether the script may not end here: a body has begun and its END is missing."""
-        return self._depth > 0 or (self._is_trigger() and self._trigger_began and self._recent[-1:] != ["END"])
+        """Return whether a body has begun and its END is missing."""
+        return self._depth > 0 or (self._is_trigger() and self._trigger_began and self._recent != [";", "END"])
 
     def _created(self) -> str:
         kinds = [w for w in self.words[1:5] if w not in ("OR", "REPLACE", "TEMP", "TEMPORARY")]

@@ -17,7 +17,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_DIRECTIVE = re.compile(r"--\s*everup:\s*(?P<body>.*)$")
+_DIRECTIVE = re.compile(r"(?i)--\s*everup\s*:\s*(?P<body>.*)$")
 _PLACEHOLDER = re.compile(r"\$\$\{|\$\{(?P<name>[^}\n]*)\}|\$\{")
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?$")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -43,13 +43,34 @@ class Directives:
 
 @dataclass(frozen=True)
 class Script:
-    """A script, read and ready: its text before placeholders, checksum, directives and statements."""
+    """A script, read and ready: its text before placeholders, checksum, directives and statements.
+
+    The statements hold the values of placeholders; whatever is shown or recorded goes through :meth:`line` or :meth:`mask`.
+    """
 
     source: str
     text: str
     checksum: str
     directives: Directives
     statements: tuple
+    placeholders: dict = field(default_factory=dict, repr=False)
+
+    def line(self, number: int) -> str:
+        """Return one line of the text as it was written, without the space around it."""
+        return self.text.split("\n")[number - 1].strip()
+
+    def mask(self, message: str) -> str:
+        """Return a server's message with the values of this script's placeholders as they are written in the script.
+
+        A value of one or two characters is replaced only where it stands alone, since it is part of many words.
+        """
+        for name, value in sorted(self.placeholders.items(), key=lambda item: len(str(item[1])), reverse=True):
+            text = str(value)
+            if f"${{{name}}}" not in self.text or not text:
+                continue
+            pattern = re.escape(text) if len(text) > 2 else rf"(?<!\w){re.escape(text)}(?!\w)"
+            message = re.sub(pattern, lambda _match, name=name: f"${{{name}}}", message)
+        return message
 
 
 def parse_duration(text: str) -> float:
@@ -80,12 +101,13 @@ def decode(data: bytes, source: str) -> str:
     try:
         text = body.decode(encoding)
     except UnicodeDecodeError as error:
-        line = body[: error.start].decode(encoding, "replace").count("\n") + 1
+        before = body[: error.start].decode(encoding, "replace")
+        line = before.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1
         raise ScriptError(
             source,
             line,
             1,
-            f"byte {error.start} is not {encoding.upper()}: save the file as UTF-8, or as UTF-16 with BOM",
+            f"byte {len(data) - len(body) + error.start} is not {encoding.upper()}: save the file as UTF-8, or UTF-16 with BOM",
         ) from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     zero = text.find("\0")
@@ -197,6 +219,7 @@ def load_script(path: Path, source: str, lexis: Lexis, placeholders: dict) -> Sc
     except OSError as error:
         raise ScriptError(source, 1, 1, f"cannot be read: {error.strerror}") from None
     text = decode(data, source)
-    directives = read_directives(text, lexis, source)
-    statements: list[Statement] = split(substitute(text, placeholders, source), lexis, source)
-    return Script(source, text, checksum(text), directives, tuple(statements))
+    substituted = substitute(text, placeholders, source)
+    directives = read_directives(substituted, lexis, source)
+    statements: list[Statement] = split(substituted, lexis, source)
+    return Script(source, text, checksum(text), directives, tuple(statements), dict(placeholders))

@@ -44,7 +44,11 @@ def read_phase(folder: str, subfolder: str, engine: Engine, placeholders: dict) 
         raise EverupError(f"The migrations folder {folder} does not exist on this host.")
     findings: list[str] = []
     migrations: list[Migration] = []
-    for path in _scripts(root / subfolder, findings):
+    try:
+        paths = _scripts(root / subfolder, findings)
+    except OSError as error:
+        raise EverupError(f"The folder {error.filename} cannot be read: {error.strerror}.") from None
+    for path in paths:
         source = f"{subfolder}/{path.name}"
         try:
             version, description = parse_name(path.name[: -len(".sql")])

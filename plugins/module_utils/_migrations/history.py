@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._db.connection import whoami
 from .._db.ledger import Ledger
+from .._db.who import whoami
 from .files import Migration
 from .version import Version
 
@@ -48,6 +48,8 @@ class History:
         self._db = ledger.db
         self.phase = phase
         self.table = self._db.table(ledger.names.history(phase))
+        # How the table spells a version: a file may have been renamed from 7 to 0007 since its row was written.
+        self._spelt: dict = {}
 
     def rows(self) -> list[Row]:
         """Return every row in version order; none when the table was not created yet."""
@@ -57,15 +59,23 @@ class History:
         rows = [
             Row(**{**row, "version": Version(row["version"])}) for row in self._db.query(f"SELECT {columns} FROM {self.table}")
         ]
+        self._spelt = {row.version: str(row.version) for row in rows}
         return sorted(rows, key=lambda row: row.version)
+
+    def _key(self, migration: Migration) -> str:
+        return self._spelt.get(migration.version, str(migration.version))
 
     def row(self, version: Version) -> Row | None:
         """Return the row of one version as it is now."""
         return next((row for row in self.rows() if row.version == version), None)
 
     def start(self, migration: Migration, release_version: str | None) -> None:
-        """Write a fresh ``running`` row for a script, in place of a failed one."""
-        self.forget(migration)
+        """Write a fresh ``running`` row for a script, in place of one that did not come to an end.
+
+        The row of an applied script stays, and the key then refuses this one.
+        """
+        self._db.execute(f"DELETE FROM {self.table} WHERE version = ? AND state <> ?", (self._key(migration), APPLIED))
+        self._spelt[migration.version] = str(migration.version)
         self._db.execute(
             f"INSERT INTO {self.table} (version, description, script, checksum, state, statements_done,"
             f" statements_total, started_at, applied_by, release_version)"
@@ -82,25 +92,29 @@ class History:
             ),
         )
 
-    def forget(self, migration: Migration) -> None:
-        """Remove the row of a script that did not come to an end."""
-        self._db.execute(f"DELETE FROM {self.table} WHERE version = ? AND state <> ?", (str(migration.version), APPLIED))
+    def resume(self, migration: Migration, done: int, release_version: str | None) -> None:
+        """Mark a script as running again behind its first statements, so that another crash is told apart from this one."""
+        self._db.execute(
+            f"UPDATE {self.table} SET state = ?, statements_done = ?, error = NULL, finished_at = NULL, applied_by = ?,"
+            " release_version = ? WHERE version = ? AND state <> ?",
+            (RUNNING, done, whoami(), release_version, self._key(migration), APPLIED),
+        )
 
     def progress(self, migration: Migration, done: int) -> None:
         """Record how many statements of a running script have ended."""
-        self._db.execute(f"UPDATE {self.table} SET statements_done = ? WHERE version = ?", (done, str(migration.version)))
+        self._db.execute(f"UPDATE {self.table} SET statements_done = ? WHERE version = ?", (done, self._key(migration)))
 
     def finish(self, migration: Migration) -> None:
         """Mark a script as applied."""
         self._db.execute(
             f"UPDATE {self.table} SET state = ?, statements_done = statements_total, error = NULL,"
             f" finished_at = {self._db.now()} WHERE version = ?",
-            (APPLIED, str(migration.version)),
+            (APPLIED, self._key(migration)),
         )
 
     def fail(self, migration: Migration, error: str) -> None:
         """Mark a script as failed, with what the database said."""
         self._db.execute(
             f"UPDATE {self.table} SET state = ?, error = ?, finished_at = {self._db.now()} WHERE version = ? AND state <> ?",
-            (FAILED, error, str(migration.version), APPLIED),
+            (FAILED, error, self._key(migration), APPLIED),
         )

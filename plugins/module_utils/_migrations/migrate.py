@@ -12,7 +12,7 @@ from .._db.ledger import PHASES, Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
 from .files import Migration, read_phase
-from .history import APPLIED, History
+from .history import APPLIED, RUNNING, History
 from .plan import Plan, check_plan, make_plan
 from .runner import Limits, Outcome, Runner
 from .version import Version
@@ -35,9 +35,14 @@ class Phase:
     history: History
     target: Version | None
 
-    def plan(self) -> Plan:
-        """Return the plan of now: the history is read again each time."""
-        return make_plan(self.migrations, self.history.rows(), self.target)
+    def plan(self, leave_running: bool = False) -> Plan:
+        """Return the plan of now: the history is read again each time.
+
+        Parameters:
+            leave_running: look past the rows of scripts that another run is busy with.
+        """
+        rows = [row for row in self.history.rows() if not (leave_running and row.state == RUNNING)]
+        return make_plan(self.migrations, rows, self.target)
 
 
 class Project:
@@ -99,11 +104,14 @@ def migrate(params: dict, check_mode: bool) -> dict:
     try:
         project = Project(db, params)
         phase = project.phases[params["phase"]]
-        _check(project, phase, params)
-        if check_mode or not phase.plan().pending:
-            return _result(phase, phase.plan(), [], check_mode)
-        project.ledger.ensure()
         runner = Runner(db, phase.history, project.ledger, limits, params["release_version"])
+        # What another run has begun and not ended is judged once that run is out of the way.
+        plan = phase.plan()
+        running = bool(plan.interrupted) and runner.other_run() is not None
+        _check(project, phase, params, leave_running=running)
+        if check_mode or not plan.pending:
+            return _result(phase, plan, [], check_mode)
+        project.ledger.ensure()
         if params["lease_token"]:
             runner.fence = lambda: project.ledger.assert_token(params["lease_token"], lease_ttl)
         runner.take_session_lock()
@@ -118,8 +126,8 @@ def migrate(params: dict, check_mode: bool) -> dict:
         db.close()
 
 
-def _check(project: Project, phase: Phase, params: dict) -> None:
-    plan = phase.plan()
+def _check(project: Project, phase: Phase, params: dict, leave_running: bool = False) -> None:
+    plan = phase.plan(leave_running)
     expand = project.phases["expand"]
     check_plan(
         plan,

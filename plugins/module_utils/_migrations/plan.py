@@ -21,7 +21,7 @@ class Plan:
         pending: scripts to run, in order.
         applied: rows whose script has run.
         changed: (script, row) pairs whose text differs from what was applied.
-        missing: applied rows whose file is gone.
+        missing: rows whose file is gone.
         beyond_target: scripts left for later because of the target.
         interrupted: rows of scripts that began outside a transaction and did not end.
     """
@@ -147,8 +147,8 @@ def _interrupted(row: Row, plan: Plan) -> list[str]:
     number = row.statements_done + 1
     place = ""
     if script is not None and number <= len(script.statements):
-        statement = script.statements[number - 1]
-        place = f" (line {statement.line}: {' '.join(statement.text.split())[:80]})"
+        line = script.statements[number - 1].line
+        place = f" (line {line}: {script.line(line)[:80]})"
     return [
         f"{row.script}:1:1: was interrupted after {row.statements_done} of {row.statements_total} statements at "
         f"{row.started_at} by {row.applied_by}; statement {number}{place} may or may not have happened. Look at the database, "

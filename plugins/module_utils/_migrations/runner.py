@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from .._db.engines.base import Blocker, Engine
-from .._db.errors import DatabaseError, LockTimeout
+from .._db.errors import DatabaseError, LeaseLost, LockTimeout
 from .._db.ledger import Ledger
+from .._db.lexis import Statement
 from .._errors import EverupError
 from .files import Migration
 from .history import RUNNING, History
@@ -56,7 +57,8 @@ class Runner:
         history: the phase's history.
         limits: time bounds.
         release_version: recorded with each script.
-        fence: called inside each transaction before it commits; raises when this run may not act any longer.
+        fence: called inside a transaction, before a script begins and before it commits; raises when this run may not act
+            any longer.
         jitter: returns a factor in [0, 1) for the pauses between tries.
     """
 
@@ -65,7 +67,7 @@ class Runner:
     ledger: Ledger
     limits: Limits
     release_version: str | None = None
-    fence: Callable[[], None] = lambda: None
+    fence: Callable[[], None] | None = None
     jitter: Callable[[], float] = field(default=random.random)
 
     def take_session_lock(self) -> None:
@@ -85,6 +87,10 @@ class Runner:
                     holder=holder.as_dict() if holder else None,
                 )
             time.sleep(_SESSION_LOCK_LOOK_SECONDS)
+
+    def other_run(self) -> Blocker | None:
+        """Return who holds the session lock now, None when nobody does."""
+        return self.db.session_lock_holder(self._lock_name())
 
     def release_session_lock(self) -> None:
         """Give the session lock back."""
@@ -112,12 +118,27 @@ class Runner:
             tries = self._statement_by_statement(migration, repair)
         return Outcome(migration, time.monotonic() - started, tries)
 
+    def _fence(self) -> None:
+        if self.fence is not None:
+            self.fence()
+
+    def _check_fence(self) -> None:
+        """Ask before anything is touched; the fence inside the script's own transaction is what counts."""
+        if self.fence is not None:
+            with self.db.transaction():
+                self.fence()
+
     def _in_transaction(self, migration: Migration) -> None:
         """Run script and history row in one transaction; record a failure after the rollback."""
         try:
+            self.db.set_lock_timeout(self._lock_timeout(migration))
+            self._check_fence()
             with self.db.transaction():
                 self.history.start(migration, self.release_version)
+                self.db.begin_script()
                 self._run_within_lock_timeout(migration)
+                self.db.reset_session()
+                self.db.set_lock_timeout(self._lock_timeout(migration))
                 self.history.finish(migration)
                 self.ledger.event(
                     "script_applied",
@@ -125,14 +146,14 @@ class Runner:
                     phase=self.history.phase,
                     release=self.release_version,
                 )
-                self.fence()
+                self._fence()
         except LockTimeout:
             raise
         except DatabaseError as error:
             self._record_failure(migration, error)
             raise
         finally:
-            self._reset_timeouts()
+            self._reset_session()
 
     def _run_within_lock_timeout(self, migration: Migration) -> None:
         """Run the statements so that the locks already held are not kept waiting for the next one.
@@ -142,57 +163,67 @@ class Runner:
         """
         started = time.monotonic()
         lock_timeout = self._lock_timeout(migration)
-        self.db.set_statement_timeout(migration.script.directives.statement_timeout)
         for statement in migration.script.statements:
             left = lock_timeout - (time.monotonic() - started)
             self.db.set_lock_timeout(max(left, _LEAST_LOCK_TIMEOUT_SECONDS))
             self._run_statement(migration, statement)
 
-    def _reset_timeouts(self) -> None:
-        """Undo the session's time-outs; a session that is gone has none."""
+    def _reset_session(self) -> None:
+        """Undo what we and the script have set; a session that is gone has nothing set."""
         try:
-            self.db.set_statement_timeout(None)
-            self.db.set_lock_timeout(None)
+            self.db.reset_session()
         except DatabaseError:
             return
 
-    def _run_statement(self, migration: Migration, statement) -> None:
+    def _run_statement(self, migration: Migration, statement: Statement) -> None:
+        """Run one statement; whatever the server says of it is told with its place and without placeholder values."""
+        script = migration.script
         try:
+            if script.directives.statement_timeout is not None:
+                self.db.set_statement_timeout(script.directives.statement_timeout)
             self.db.run_script_statement(statement)
         except DatabaseError as error:
-            raise type(error)(f"{migration.source}:{statement.line}:{statement.column}: {error}", **error.details) from error
+            message = f"{migration.source}:{statement.line}:{statement.column}: {script.mask(str(error))}"
+            # The error it came from holds the values: no traceback may lead there.
+            raise type(error)(message, **error.details) from None
 
-    def _lock_timeout(self, migration: Migration) -> float:
+    def _lock_timeout(self, migration: Migration, statement: Statement | None = None) -> float:
+        """Return the script's own lock time-out or the run's; an online statement, which nobody waits for, has the budget."""
         own = migration.script.directives.lock_timeout
-        return self.limits.lock_timeout if own is None else own
+        if own is not None:
+            return own
+        online = statement is not None and self.db.is_online(statement)
+        return max(self.limits.lock_budget, self.limits.lock_timeout) if online else self.limits.lock_timeout
 
     def _statement_by_statement(self, migration: Migration, repair: str | None) -> int:
         """Run a script outside a transaction, recording after each statement how many are done."""
         row = self.history.row(migration.version)
         done = 0
-        if row is not None and row.checksum == migration.script.checksum:
-            done = row.statements_done + (1 if row.state == RUNNING and repair == "applied" else 0)
-        else:
-            with self.db.transaction():
-                self.fence()
+        with self.db.transaction():
+            self._fence()
+            if row is not None and row.checksum == migration.script.checksum:
+                done = row.statements_done + (1 if row.state == RUNNING and repair == "applied" else 0)
+                self.history.resume(migration, done, self.release_version)
+            else:
                 self.history.start(migration, self.release_version)
         tries = 1
         try:
             for number, statement in enumerate(migration.script.statements[done:], start=done + 1):
 
                 def one_statement(statement=statement) -> None:
-                    self.db.set_lock_timeout(self._lock_timeout(migration))
-                    self.db.set_statement_timeout(migration.script.directives.statement_timeout)
                     try:
+                        self.db.set_lock_timeout(self._lock_timeout(migration, statement))
+                        self._check_fence()
+                        self.db.clear_carcass(statement)
+                        self.db.begin_script()
                         self._run_statement(migration, statement)
                     finally:
-                        self._reset_timeouts()
+                        self._reset_session()
 
-                tries = max(tries, self._with_lock_budget(migration, one_statement))
+                tries = max(tries, self._with_lock_budget(migration, one_statement, statement))
                 with self.db.transaction():
                     self.history.progress(migration, number)
-                    self.fence()
-        except DatabaseError as error:
+        except (DatabaseError, LeaseLost) as error:
             self._record_failure(migration, error)
             raise
         with self.db.transaction():
@@ -208,15 +239,19 @@ class Runner:
     def _record_failure(self, migration: Migration, error: EverupError) -> None:
         """Write down why a script failed; the failure itself is what the caller must see, so a second one is dropped."""
         try:
+            self.db.set_lock_timeout(self.limits.lock_timeout)
             with self.db.transaction():
-                if self.history.row(migration.version) is None:
+                row = self.history.row(migration.version)
+                if row is None or not row.statements_done:
                     self.history.start(migration, self.release_version)
                 self.history.fail(migration, str(error))
                 self.ledger.event("script_failed", subject=migration.source, error=str(error))
         except DatabaseError:
             return
+        finally:
+            self._reset_session()
 
-    def _with_lock_budget(self, migration: Migration, attempt: Callable[[], None]) -> int:
+    def _with_lock_budget(self, migration: Migration, attempt: Callable[[], None], statement: Statement | None = None) -> int:
         """Run attempt until it gets its locks or the budget is used up; return how many tries it took.
 
         Between tries the application goes on: the pauses double up to ten seconds, each shortened at random so that
@@ -225,17 +260,20 @@ class Runner:
         deadline = time.monotonic() + self.limits.lock_budget
         pause = _FIRST_PAUSE_SECONDS
         tries = 0
+        seen: list[Blocker] = []
         while True:
             tries += 1
-            watch = BlockerWatch(self.db, self._lock_timeout(migration))
+            watch = BlockerWatch(self.db, self._lock_timeout(migration, statement))
             try:
                 with watch:
                     attempt()
                 return tries
             except LockTimeout as error:
-                if time.monotonic() + pause >= deadline:
-                    raise self._budget_spent(migration, error, tries, watch.seen) from error
-                time.sleep(pause * (0.5 + self.jitter() / 2))
+                seen = watch.seen or seen
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise self._budget_spent(migration, error, tries, seen) from None
+                time.sleep(min(pause * (0.5 + self.jitter() / 2), left))
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _budget_spent(self, migration: Migration, error: LockTimeout, tries: int, seen: list[Blocker]) -> LockTimeout:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import re
 from functools import total_ordering
 
-_PLAIN = re.compile(r"(?P<version>\d+(?:[._-]\d+)*)_(?P<description>[^_].*)$")
-_FLYWAY = re.compile(r"V(?P<version>\d+(?:[._]\d+)*)__(?P<description>.+)$")
+_PLAIN = re.compile(r"(?P<version>[0-9]+(?:[._-][0-9]+)*)_(?P<description>[^_].*)")
+_FLYWAY = re.compile(r"V(?P<version>[0-9]+(?:[._][0-9]+)*)__(?P<description>.+)")
 
 
 @total_ordering
@@ -24,7 +24,7 @@ class Version:
     def __init__(self, text: str) -> None:
         self.text = str(text).strip()
         bare = self.text[1:] if self.text[:1] == "V" else self.text
-        if not re.match(r"\d+(?:[._-]\d+)*$", bare):
+        if not re.fullmatch(r"[0-9]+(?:[._-][0-9]+)*", bare):
             raise ValueError(f"'{text}' is no version: digits joined by '.', '_' or '-', such as 0007 or 2.4.0")
         numbers = [int(part) for part in re.split(r"[._-]", bare)]
         while len(numbers) > 1 and numbers[-1] == 0:
@@ -32,10 +32,10 @@ class Version:
         self._key = tuple(numbers)
 
     def __eq__(self, other) -> bool:
-        return self._key == other._key
+        return self._key == other._key if isinstance(other, Version) else NotImplemented
 
     def __lt__(self, other) -> bool:
-        return self._key < other._key
+        return self._key < other._key if isinstance(other, Version) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -53,7 +53,7 @@ def parse_name(stem: str) -> tuple[Version, str]:
     Raises:
         ValueError: the name is not VERSION_description.
     """
-    match = _FLYWAY.match(stem) or _PLAIN.match(stem)
+    match = _FLYWAY.fullmatch(stem) or _PLAIN.fullmatch(stem)
     if not match:
         raise ValueError(
             "the name is not VERSION_description.sql, such as 0007_add_profile_id.sql, 2.4.0_add_profile_id.sql or "

@@ -15,6 +15,7 @@ from . import guard as guard_rules
 from . import lease, states
 from .store import Store, parse_time
 
+_SHORTEST_LEASE_SECONDS = 1.0
 _NEW = {"state": "open", "reached": "open"}
 
 
@@ -31,11 +32,18 @@ def _store(params: dict, create: bool) -> Iterator[Store]:
         db.close()
 
 
-def _ttl(params: dict) -> float:
+def _seconds(params: dict, option: str) -> float:
     try:
-        return parse_duration(params["lease_ttl"])
+        return parse_duration(params[option])
     except ValueError as error:
-        raise EverupError(f"lease_ttl: {error}") from None
+        raise EverupError(f"{option}: {error}") from None
+
+
+def _ttl(params: dict) -> float:
+    seconds = _seconds(params, "lease_ttl")
+    if seconds < _SHORTEST_LEASE_SECONDS:
+        raise EverupError(f"lease_ttl is {params['lease_ttl']}: a lease must last longer than the longest step, at least 1s.")
+    return seconds
 
 
 def _token(params: dict) -> int:
@@ -83,7 +91,7 @@ def _advance(store: Store, params: dict) -> dict:
 
 def _check_soak(store: Store, params: dict) -> None:
     release = store.find(params["version"])
-    left = soak_left(release, store.now(), parse_duration(params["soak"]))
+    left = soak_left(release, store.now(), _seconds(params, "soak"))
     if left is not None and left > 0:
         raise EverupError(
             f"Release {params['version']} serves all traffic since {release['rolled_at']}; its soak of {params['soak']} has "
@@ -165,7 +173,7 @@ def release_info(params: dict) -> dict:
         if not known:
             return facts
         release = known[-1]
-        soak = parse_duration(params["soak"]) if params["soak"] else 0.0
+        soak = _seconds(params, "soak") if params["soak"] else 0.0
         return {
             **facts,
             "release": release,

@@ -22,7 +22,8 @@ def reasons_to_stop(
         accepted: member states that end a host's part in this direction.
     """
     reasons = [f"{host} failed or is unreachable" for host in planned if host not in alive]
-    earlier = planned[: planned.index(batch[0])] if batch and batch[0] in planned else []
+    first = min((planned.index(host) for host in batch if host in planned), default=0)
+    earlier = planned[:first]
     strangers = [host for host in batch if host not in planned]
     reasons += [f"{host} is not in the plan" for host in strangers]
     for host in earlier:
@@ -39,7 +40,8 @@ def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], lo
 
     Parameters:
         pool: the pool, empty for a group without a balancer.
-        pool_members: live members with balancer, member, state, health and serving, as ``lb_member_info`` returns them.
+        pool_members: live members with balancer, member, state, health and serving, as ``lb_member_info`` returns them;
+            nothing at all is no evidence, and so a reason.
         leaving: names of the members about to be drained.
         lost: balancers that could not be asked.
         floor: how many healthy members must be left serving.
@@ -50,6 +52,8 @@ def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], lo
     pools: dict = {}
     for member in pool_members:
         pools.setdefault(member["balancer"], []).append(member)
+    if not pools and not lost:
+        reasons.append(f"no balancer has said which members pool {pool} has")
     for balancer, members in pools.items():
         serving = [m["member"] for m in members if m["serving"]]
         left = [name for name in serving if name not in leaving]

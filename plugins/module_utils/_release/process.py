@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -30,9 +31,25 @@ def is_dead(process: dict, proc: Path = Path("/proc")) -> bool:
 
     Another boot of a machine of the same name could be another machine, so only the same boot and namespace can tell.
     """
-    here = identity(process.get("pid", 0), proc)
+    pid, start = process.get("pid"), process.get("start")
+    if not pid or start is None:
+        return False
+    here = identity(pid, proc)
     same_view = all(name in here and here[name] == process.get(name) for name in ("boot", "namespace"))
-    return same_view and here["start"] != process.get("start")
+    if not same_view or here["start"] == start:
+        return False
+    # A /proc mounted with hidepid shows no process of another user: only a signal tells that there is one (kill(2)).
+    return here["start"] is not None or (proc / str(pid)).exists() or not _exists(pid)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _start(pid: int, proc: Path) -> int | None:

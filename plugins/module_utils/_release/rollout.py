@@ -123,29 +123,35 @@ def describe(plan: dict, version: str) -> list[str]:
 
 
 def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
-    """Return a sentence for each host that did not say, when asked just now, that it runs a version.
+    """Return a sentence for each host that did not say, when asked just now, that it runs a version: not known is no.
 
     Parameters:
         hosts: every host of the release's web groups.
-        hostvars: with rolling_upgrade_evidence, the registered answer of each host's health gate; missing where it was not
-            reachable. With rolling_upgrade_version_now, what it says to have installed, once rolling_upgrade_said_version.
+        hostvars: with rolling_upgrade_evidence, the registered answer of each host's health check, skipped where it has no
+            health URL and missing where it was not reachable; and, once rolling_upgrade_said_version, with
+            rolling_upgrade_version_now, empty where it is not known.
         version: the version it must run.
     """
-    sentences = []
-    for host in hosts:
-        evidence = hostvars[host].get("rolling_upgrade_evidence")
-        installed = hostvars[host].get("rolling_upgrade_version_now") or ""
-        if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
-            sentences.append(f"{host} did not answer")
-        elif evidence.get("failed"):
-            sentences.append(f"{host} does not serve {version}: {evidence.get('msg', 'no reason given')}")
-        elif not hostvars[host].get("rolling_upgrade_said_version"):
-            sentences.append(f"{host} could not say which version it has installed")
-        elif installed not in ("", version):
-            sentences.append(f"{host} has {installed} installed")
-        elif evidence.get("skipped") and not installed:
-            sentences.append(f"{host} has neither a health gate nor tasks that tell its version")
-    return sentences
+    return [why for why in (_why_behind(host, hostvars[host], version) for host in hosts) if why]
+
+
+def _why_behind(host: str, variables: Mapping, version: str) -> str:
+    evidence, now = variables.get("rolling_upgrade_evidence"), variables.get("rolling_upgrade_version_now") or ""
+    if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
+        return f"{host} did not answer"
+    is_asked = not evidence.get("skipped")
+    if is_asked and (evidence.get("failed") or not evidence.get("polls")):
+        return f"{host} does not serve {version}: {evidence.get('msg') or 'no reason given'}"
+    if not variables.get("rolling_upgrade_said_version"):
+        return f"{host} could not say which version it has installed"
+    if now not in ("", version):
+        return f"{host} has {now} installed"
+    if not is_asked and not now:
+        return (
+            f"it cannot be known which version {host} serves: give it rolling_upgrade_health_url with a "
+            "rolling_upgrade_health_condition on the version, or, with the custom strategy, rolling_upgrade_custom_version"
+        )
+    return ""
 
 
 def pool_members(registered: Mapping) -> list[dict]:

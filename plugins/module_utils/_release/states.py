@@ -9,6 +9,7 @@ from .._errors import EverupError
 # How far a release has come for good; 'reached' in the ledger is one of these.
 MILESTONES = ("open", "expanded", "rolled", "contracted")
 FINAL = ("contracted", "rolled_back", "aborted")
+_GIVEN_UP = ("rolled_back", "aborted")
 # Nothing else may be opened while a release is in one of these.
 UNFINISHED = ("open", "expanding", "expanded", "rolling", "rolling_back", "failed")
 
@@ -97,10 +98,11 @@ def check_open(version: str, releases: list[dict]) -> dict | None:
 
     Parameters:
         version: the version to release.
-        releases: every release in the ledger, oldest first, as dicts with version, state, reached and opened_at.
+        releases: every release in the ledger, oldest first, as dicts with version, state, reached, opened_at and
+            contracting_at.
 
     Raises:
-        EverupError: another release is not finished.
+        EverupError: another release is not finished, or a later one has taken this one's place.
     """
     for release in releases:
         if release["version"] != version and release["state"] in UNFINISHED and release["reached"] != "rolled":
@@ -112,9 +114,25 @@ def check_open(version: str, releases: list[dict]) -> dict | None:
                 state=release["state"],
             )
     same = [release for release in releases if release["version"] == version]
-    if same and same[-1]["state"] not in ("rolled_back", "aborted"):
-        return same[-1]
-    return None
+    if not same:
+        return None
+    goes_on = same[-1]["state"] not in _GIVEN_UP
+    later = [release for release in releases[releases.index(same[-1]) + 1 :] if release["state"] not in _GIVEN_UP]
+    blocking = later if goes_on else [release for release in later if release["contracting_at"]]
+    if blocking:
+        newest = blocking[-1]
+        raise EverupError(
+            f"Release {version} cannot be opened again: release {newest['version']}, opened at {newest['opened_at']}, has taken "
+            f"its place and is '{newest['state']}'. "
+            + (
+                "Its contract has started, and what only the old version used may be gone: release a newer version."
+                if newest["contracting_at"]
+                else f"To go back, run rollback.yml for {newest['version']}."
+            ),
+            later=newest["version"],
+            state=newest["state"],
+        )
+    return same[-1] if goes_on else None
 
 
 def hosts_not_ready(members: dict, hosts: list[str], version: str) -> dict:

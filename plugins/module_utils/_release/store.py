@@ -7,8 +7,8 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from .._db.connection import whoami
 from .._db.ledger import Ledger
+from .._db.who import whoami
 from .._errors import EverupError
 from . import lease as lease_rules
 from . import states
@@ -71,9 +71,10 @@ class Store:
         """Return the newest events, oldest of them first; of one release or, with None, of the whole database."""
         where, parameters = ("WHERE release_id = ?", (release_id,)) if release_id is not None else ("", ())
         rows = self.db.query(
-            f"SELECT id, at, who, what, release_id, subject, detail FROM {self._event} {where} ORDER BY id DESC", parameters
+            f"SELECT id, at, who, what, release_id, subject, detail FROM {self._event} {where} ORDER BY id DESC LIMIT ?",
+            (*parameters, max(0, limit)),
         )
-        return [{**row, "detail": json.loads(row["detail"])} for row in reversed(rows[:limit])]
+        return [{**row, "detail": json.loads(row["detail"])} for row in reversed(rows)]
 
     def lease(self) -> dict:
         """Return the lease with ``seconds_left`` by the database's clock, None when nobody holds it."""
@@ -100,6 +101,8 @@ class Store:
             EverupError: another release is not finished.
         """
         with self.db.transaction():
+            # Lock the row before it is read: a holder that renews at this moment must be seen as the holder it is.
+            self.db.execute(f"UPDATE {self._lease} SET token = token WHERE name = 'release'")
             row = self.lease()
             verdict = lease_rules.may_take(row, process, row["seconds_left"] or 0.0, dead_token, takeover)
             token = row["token"] + (1 if verdict == "take" else 0)

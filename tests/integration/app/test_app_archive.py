@@ -11,11 +11,14 @@ import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._app.unpack import unpack
+from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.tests.support import archives
 from ansible_collections.everup.deploy.tests.support.archives import folder, hardlink, member, symlink
 from ansible_collections.everup.deploy.tests.support.modules import finish_module, run_module, start_module
@@ -401,3 +404,15 @@ def test_through_ansible(dest, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "CHANGED" in done.stdout
     assert (dest / "current" / "VERSION").read_text() == "1.0"
+
+
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_a_malicious_tar_is_refused_where_tarfile_has_no_data_filter(tmp_path, monkeypatch, name):
+    """As on targets with an early patch release of Python 3.9."""
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    src = archives.tar(tmp_path / "evil.tar.gz", [FILLER, *MALICIOUS[name]])
+    (tmp_path / "out").mkdir()
+    with src.open("rb") as source, pytest.raises(EverupError, match="is refused"):
+        unpack(source, str(src), tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"evil.tar.gz", "out"}
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_symlink()]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import subprocess
@@ -99,12 +98,12 @@ class Deploy:
 
     def vary(self, **hosts: dict) -> None:
         """Give hosts variables of their own, in place of those given before."""
-        inventory = self.site._inventory()
+        inventory = self.site.hosts()
         children = inventory["all"]["children"]
         for host, variables in hosts.items():
             group = "lb" if host.startswith("lb") else "web"
             children[group]["hosts"][host] |= variables
-        self.site.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+        self.site.write_inventory(inventory)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Iterator
 from ..lexis import Lexis, ScriptError, Statement
 
 TRANSACTION_WORDS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ABORT")
+_TRANSACTION_STARTS = (("START", "TRANSACTION"), ("PREPARE", "TRANSACTION"))
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,14 @@ class Blocker:
     host: str = ""
     statement: str = ""
     age_seconds: float | None = None
+    since: str = "in a transaction"
 
     def __str__(self) -> str:
-        parts = [f"session {self.session}"]
+        parts = [f"session {self.session}" if self.session.isdigit() else self.session]
         parts += [f"user {self.user}"] if self.user else []
         parts += [f"program '{self.program}'"] if self.program else []
         parts += [f"from {self.host}"] if self.host else []
-        parts += [f"in a transaction for {self.age_seconds:.0f} s"] if self.age_seconds is not None else []
+        parts += [f"{self.since} for {self.age_seconds:.0f} s"] if self.age_seconds is not None else []
         parts += [f"last statement: {' '.join(self.statement.split())[:200]}"] if self.statement else []
         return ", ".join(parts)
 
@@ -88,6 +90,27 @@ class Engine(ABC):
     def set_statement_timeout(self, seconds: float | None) -> None:
         """Bound every statement of this session from here on; None goes back to the connection's own value."""
 
+    def begin_script(self) -> None:  # noqa: B027 - most engines rely on no setting that a script could mind
+        """Give a user's script the session that the database's own settings make, until :meth:`reset_session`."""
+
+    @abstractmethod
+    def reset_session(self) -> None:
+        """Undo every setting that a user's script or :meth:`set_lock_timeout` left behind, so that none of it leaks."""
+
+    def settle_schema(self, table: str) -> None:  # noqa: B027 - most engines have no search path
+        """Fix the schema of the collection's own tables when none was given, so that no script's search path moves them.
+
+        Parameters:
+            table: one of the tables; where it is already, the others are.
+        """
+
+    def clear_carcass(self, statement: Statement) -> None:  # noqa: B027 - most engines leave none
+        """Remove what an earlier try of a statement outside a transaction left behind half done."""
+
+    def is_online(self, statement: Statement) -> bool:
+        """Return whether a statement waits for others for long without anybody having to wait for it."""
+        return False
+
     @abstractmethod
     def try_session_lock(self, name: str) -> bool:
         """Try once, without waiting in the server, to take an exclusive lock that ends with this session."""
@@ -137,15 +160,19 @@ class Engine(ABC):
         Raises:
             ScriptError: names file, line and column.
         """
-        if in_transaction and statement.words[:1] and self._is_transaction_control(statement.words):
+        if statement.words[:1] and self._is_transaction_control(statement.words):
+            how = (
+                "the script and its history row commit together"
+                if in_transaction
+                else "with transaction=none every statement commits by itself, together with the count of what is done"
+            )
             raise ScriptError(
                 source,
                 statement.line,
                 statement.column,
-                f"{statement.words[0]} inside a script: the script and its history row commit together, so leave "
-                "transactions to everup, or put '-- everup: transaction=none' at the top",
+                f"{statement.words[0]} inside a script: {how}, so leave transactions to everup and take it out",
             )
 
     @staticmethod
     def _is_transaction_control(words: tuple) -> bool:
-        return words[0] in TRANSACTION_WORDS or words[:2] == ("START", "TRANSACTION")
+        return words[0] in TRANSACTION_WORDS or words[:2] in _TRANSACTION_STARTS

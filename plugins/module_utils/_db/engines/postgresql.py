@@ -19,9 +19,9 @@ import re
 from contextlib import contextmanager
 from typing import Iterator
 
-from ..._redact import odbc_quote
+from ..._redact import odbc_parts, odbc_quote
 from ..errors import DatabaseError, LockTimeout
-from ..lexis import Lexis, ScriptError, Statement
+from ..lexis import Lexis, ScriptError, Statement, tokens
 from .base import Blocker, Engine
 
 try:
@@ -33,7 +33,10 @@ except ImportError as import_error:  # said when the engine is used, with what t
     PYODBC_ERROR = str(import_error)
 
 _DRIVERS = ("PostgreSQL Unicode", "PostgreSQL Unicode(x64)", "PostgreSQL")
-_LOCK_TIMEOUT_STATES = ("55P03",)
+# A deadlock is found after deadlock_timeout, 1 s unless set, and so before the lock time-out: the way on is the same.
+_LOCK_TIMEOUT_STATES = ("55P03", "40P01")
+_DEFAULT_LOCK_SECONDS = 10.0
+_DEAD_CLIENT_SECONDS = 2
 _OUTSIDE_TRANSACTION = (
     ("VACUUM",),
     ("CREATE", "DATABASE"),
@@ -41,14 +44,27 @@ _OUTSIDE_TRANSACTION = (
     ("CREATE", "TABLESPACE"),
     ("DROP", "TABLESPACE"),
     ("ALTER", "SYSTEM"),
+    ("REINDEX", "DATABASE"),
+    ("REINDEX", "SCHEMA"),
+    ("REINDEX", "SYSTEM"),
 )
+_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
+_CONCURRENT_INDEX = re.compile(
+    rf"(?is)create\s+(?:unique\s+)?index\s+concurrently\s+(?:if\s+not\s+exists\s+)?(?P<index>{_NAME})\s+on\s+(?:only\s+)?"
+    rf"(?P<table>{_NAME}(?:\s*\.\s*{_NAME})?)"
+)
+_CARCASS = """
+SELECT format('%I.%I', n.nspname, c.relname) AS name
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT i.indisvalid AND i.indrelid = to_regclass(?) AND c.relname = ?
+"""
 _BLOCKERS = """
-SELECT a.pid, a.usename, a.application_name, a.client_addr::text AS client_addr, a.query,
+SELECT a.pid, a.usename, a.application_name, host(a.client_addr) AS client_addr, a.query,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age
 FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids({pid}))
 """
 _LOCK_HOLDER = """
-SELECT a.pid, a.usename, a.application_name, a.client_addr::text AS client_addr, a.query,
+SELECT a.pid, a.usename, a.application_name, host(a.client_addr) AS client_addr, a.query,
        extract(epoch FROM clock_timestamp() - a.backend_start)::float8 AS age
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
@@ -75,7 +91,8 @@ class PostgresqlEngine(Engine):
         escape_strings=True,
         dollar_quotes=True,
         routine_bodies=True,
-        client_command="\\",
+        client_command=r"\\",
+        client_command_anywhere=True,
     )
     transactional_ddl = True
     types = {  # noqa: RUF012 - a constant
@@ -96,7 +113,7 @@ class PostgresqlEngine(Engine):
         self._connect_timeout = connect_timeout
         self._connection = self._connect()
         self.schema = schema
-        self.execute("SET TIME ZONE 'UTC'")
+        self.reset_session()
         self._pid = self.query("SELECT pg_backend_pid() AS pid")[0]["pid"]
 
     def _connect(self):
@@ -111,7 +128,10 @@ class PostgresqlEngine(Engine):
     def query(self, sql: str, parameters: tuple = ()) -> list[dict]:
         cursor = self._run(sql, parameters)
         names = [column[0].lower() for column in cursor.description or ()]
-        return [dict(zip(names, map(_plain, row))) for row in cursor.fetchall()]
+        try:
+            return [dict(zip(names, map(_plain, row))) for row in cursor.fetchall()]
+        except pyodbc.Error as error:
+            raise _mapped(error) from error
 
     def execute(self, sql: str, parameters: tuple = ()) -> int:
         return self._run(sql, parameters).rowcount
@@ -133,7 +153,10 @@ class PostgresqlEngine(Engine):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._connection.autocommit = False
+        try:
+            self._connection.autocommit = False
+        except pyodbc.Error as error:
+            raise _mapped(error) from error
         try:
             yield
             try:
@@ -159,7 +182,7 @@ class PostgresqlEngine(Engine):
             return  # the session is gone; the next statement says so
 
     def set_lock_timeout(self, seconds: float | None) -> None:
-        self._set("lock_timeout", seconds)
+        self._set("lock_timeout", _DEFAULT_LOCK_SECONDS if seconds is None else seconds)
 
     def set_statement_timeout(self, seconds: float | None) -> None:
         self._set("statement_timeout", seconds)
@@ -168,15 +191,53 @@ class PostgresqlEngine(Engine):
         value = "DEFAULT" if seconds is None else f"'{max(1, round(seconds * 1000))}ms'"
         self.execute(f"SET {setting} = {value}")
 
+    def reset_session(self) -> None:
+        """Go back to the connection's own settings, and to the few that this class relies on.
+
+        Every lock wait of ours is bounded. A server that can (version 14) looks whether we are still alive while a statement
+        runs, so that the locks of a killed run do not stay until that statement ends. The driver reads dates in ISO style.
+        """
+        self.execute(
+            "RESET SESSION AUTHORIZATION; RESET ALL; SET datestyle = 'ISO'; SET extra_float_digits = 2; SET timezone = 'UTC';"
+            f"SET lock_timeout = '{_DEFAULT_LOCK_SECONDS:.0f}s'; SELECT set_config(name, '{_DEAD_CLIENT_SECONDS}s', false)"
+            " FROM pg_settings WHERE name = 'client_connection_check_interval'"
+        )
+
+    def begin_script(self) -> None:
+        """Let times be read in the zone of the database or role: a script that changes a column to timestamptz depends on it."""
+        self.execute("RESET timezone")
+
+    def settle_schema(self, table: str) -> None:
+        if self.schema:
+            return
+        found = self.query(
+            "SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.oid = to_regclass(?)), current_schema())::text AS name",
+            (self.quote(table),),
+        )
+        self.schema = found[0]["name"] or ""
+
+    def clear_carcass(self, statement: Statement) -> None:
+        """Drop the invalid index that a CREATE INDEX CONCURRENTLY leaves behind when it does not come to its end."""
+        match = _CONCURRENT_INDEX.match(_without_comments(statement.text, self.lexis))
+        if not match:
+            return
+        for row in self.query(_CARCASS, (match.group("table"), _folded(match.group("index")))):
+            self.execute(f"DROP INDEX CONCURRENTLY {row['name']}")
+
+    def is_online(self, statement: Statement) -> bool:
+        """Return whether it is CONCURRENTLY: it waits for running transactions under a lock that writers do not mind."""
+        return "CONCURRENTLY" in statement.words and statement.words[0] in ("CREATE", "DROP", "REINDEX")
+
     def try_session_lock(self, name: str) -> bool:
-        return self.query(f"SELECT pg_try_advisory_lock({_lock_key(name)}) AS taken")[0]["taken"]
+        return self.query(f"SELECT pg_try_advisory_lock({_lock_key(name)})::int AS taken")[0]["taken"] == 1
 
     def release_session_lock(self, name: str) -> None:
         self.query(f"SELECT pg_advisory_unlock({_lock_key(name)}) AS freed")
 
     def session_lock_holder(self, name: str) -> Blocker | None:
         rows = self.query(_LOCK_HOLDER.format(key=_lock_key(name)))
-        return _blocker(rows[0]) if rows else None
+        return _blocker(rows[0], since="connected") if rows else None
 
     def blockers(self) -> list[Blocker]:
         connection = self._connect()
@@ -194,7 +255,7 @@ class PostgresqlEngine(Engine):
             self.execute(f"CREATE SCHEMA IF NOT EXISTS {self.quote(self.schema)}")
 
     def table_exists(self, table: str) -> bool:
-        return self.query("SELECT to_regclass(?) IS NOT NULL AS there", (self.table(table),))[0]["there"]
+        return self.query("SELECT (to_regclass(?) IS NOT NULL)::int AS there", (self.table(table),))[0]["there"] == 1
 
     def server_version(self) -> str:
         return self.query("SHOW server_version")[0]["server_version"]
@@ -215,7 +276,16 @@ class PostgresqlEngine(Engine):
                 statement.column,
                 "COPY FROM STDIN needs a client that streams: use INSERT instead",
             )
-        alone = any(words[: len(prefix)] == prefix for prefix in _OUTSIDE_TRANSACTION) or "CONCURRENTLY" in words[:5]
+        # REFRESH MATERIALIZED VIEW CONCURRENTLY is the one that may.
+        concurrent = "CONCURRENTLY" in words and words[0] in ("CREATE", "DROP", "REINDEX", "ALTER")
+        alone = concurrent or any(words[: len(prefix)] == prefix for prefix in _OUTSIDE_TRANSACTION)
+        if concurrent and statement.has_marker:
+            raise ScriptError(
+                source,
+                statement.line,
+                statement.column,
+                "the operator '?' cannot be sent together with CONCURRENTLY: write jsonb_exists(column, 'key') instead",
+            )
         if in_transaction and alone:
             raise ScriptError(
                 source,
@@ -236,14 +306,15 @@ def connection_string(params: dict, application_name: str) -> str:
     Raises:
         DatabaseError: no driver is installed.
     """
+    name = odbc_quote("application_name='" + application_name.replace("\\", "\\\\").replace("'", "\\'") + "'")
     given = params.get("connection_string")
     if given:
-        extra = "" if re.search(r"(?i)\bprotocol\s*=", given) else ";Protocol=7.4-1"
-        extra += "" if re.search(r"(?i)\bboolsaschar\s*=", given) else ";BoolsAsChar=0"
-        return given.rstrip(";") + extra
+        known = odbc_parts(given)
+        ours = {"Protocol": "7.4-1", "BoolsAsChar": "0", "pqopt": name}
+        return given.rstrip("; ") + "".join(f";{key}={value}" for key, value in ours.items() if key.lower() not in known)
     parts = {
         "DRIVER": odbc_quote(params.get("odbc_driver") or _driver()),
-        "SERVER": params["login_unix_socket"] or params["login_host"],
+        "SERVER": _bare(params, "login_unix_socket") or _bare(params, "login_host"),
         "PORT": params["login_port"] or 5432,
         "DATABASE": _bare(params, "login_db"),
         "UID": _bare(params, "login_user"),
@@ -251,7 +322,7 @@ def connection_string(params: dict, application_name: str) -> str:
         "SSLmode": params["ssl_mode"],
         "Protocol": "7.4-1",
         "BoolsAsChar": "0",
-        "pqopt": odbc_quote("application_name='" + application_name.replace("\\", "\\\\").replace("'", "\\'") + "'"),
+        "pqopt": name,
     }
     return ";".join(f"{key}={value}" for key, value in parts.items() if value != "")
 
@@ -301,8 +372,9 @@ def _lock_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:8], "big") >> 1
 
 
-def _blocker(row: dict) -> Blocker:
+def _blocker(row: dict, since: str = "in a transaction") -> Blocker:
     return Blocker(
+        since=since,
         session=str(row["pid"]),
         user=row["usename"] or "",
         program=row["application_name"] or "",
@@ -310,6 +382,15 @@ def _blocker(row: dict) -> Blocker:
         statement=row["query"] or "",
         age_seconds=row["age"],
     )
+
+
+def _without_comments(sql: str, lexis: Lexis) -> str:
+    return "".join(" " if token.kind == "comment" else token.text for token in tokens(sql, lexis, ""))
+
+
+def _folded(identifier: str) -> str:
+    """Return a name as the catalog has it: unquoted ones in lower case."""
+    return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier.lower()
 
 
 def _without_markers(sql: str) -> str:

@@ -9,7 +9,6 @@ strftime() gives UTC (lang_datefunc.html); DROP COLUMN came with 3.35 (lang_alte
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sqlite3
@@ -20,6 +19,7 @@ from typing import Iterator
 
 from ..errors import DatabaseError, LockTimeout
 from ..lexis import Lexis, ScriptError, Statement
+from ..who import user_name
 from .base import Blocker, Engine
 
 try:
@@ -46,7 +46,7 @@ class SqliteEngine(Engine):
     """
 
     name = "sqlite"
-    lexis = Lexis(quotes='"`[', trigger_bodies=True, client_command=".")
+    lexis = Lexis(quotes='"`[', trigger_bodies=True, client_command=r"\.[a-z]")
     transactional_ddl = True
     types = {  # noqa: RUF012 - a constant
         "text": "TEXT",
@@ -86,20 +86,32 @@ class SqliteEngine(Engine):
     def query(self, sql: str, parameters: tuple = ()) -> list[dict]:
         cursor = self._run(sql, parameters)
         names = [column[0].lower() for column in cursor.description or ()]
-        return [dict(zip(names, row)) for row in cursor.fetchall()]
+        with self._mapped():
+            return [dict(zip(names, row)) for row in cursor.fetchall()]
 
     def execute(self, sql: str, parameters: tuple = ()) -> int:
         return self._run(sql, parameters).rowcount
 
     def run_script_statement(self, statement: Statement) -> None:
-        self._run(statement.text, ()).fetchall()
+        cursor = self._run(statement.text, ())
+        with self._mapped():
+            for _row in cursor:
+                continue
 
     def _run(self, sql: str, parameters: tuple) -> sqlite3.Cursor:
-        try:
+        with self._mapped():
             return self._connection.execute(sql, parameters)
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """Turn the library's errors into ours; a statement may fail at its first row or at any later one."""
+        try:
+            yield
         except sqlite3.Error as error:
             if any(text in str(error) for text in _BUSY):
                 raise LockTimeout(f"SQLite: {error}") from error
+            if "interrupted" in str(error) and self._over_deadline():
+                raise DatabaseError("SQLite: the statement was stopped by its statement time-out") from error
             raise DatabaseError(f"SQLite: {error}") from error
 
     @contextmanager
@@ -121,6 +133,10 @@ class SqliteEngine(Engine):
         """Bound the time from here on: SQLite has no statement time-out, a progress handler interrupts instead."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
+    def reset_session(self) -> None:
+        self.set_statement_timeout(None)
+        self.set_lock_timeout(None)
+
     def _over_deadline(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
@@ -139,7 +155,7 @@ class SqliteEngine(Engine):
             return False
         lock_file.truncate(0)
         json.dump(
-            {"pid": os.getpid(), "user": getpass.getuser(), "program": self._program, "since": time.time()},
+            {"pid": os.getpid(), "user": user_name(), "program": self._program, "since": time.time()},
             lock_file,
         )
         lock_file.flush()
@@ -154,7 +170,10 @@ class SqliteEngine(Engine):
 
     def session_lock_holder(self, name: str) -> Blocker | None:
         try:
-            holder = json.loads(Path(f"{self._path}{_LOCK_FILE_SUFFIX}").read_text(encoding="utf-8"))
+            with open(f"{self._path}{_LOCK_FILE_SUFFIX}", encoding="utf-8") as lock_file:
+                if self._is_free(lock_file):
+                    return None
+                holder = json.load(lock_file)
         except (OSError, ValueError):
             return None
         return Blocker(
@@ -163,10 +182,25 @@ class SqliteEngine(Engine):
             program=holder["program"],
             host="this host",
             age_seconds=time.time() - holder["since"],
+            since="holding the lock",
         )
 
+    @staticmethod
+    def _is_free(lock_file) -> bool:
+        """Return whether nobody holds the lock: a run that was killed leaves its name in the file, but no lock."""
+        if fcntl is None:
+            return True
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
     def blockers(self) -> list[Blocker]:
-        """Return the processes with a POSIX lock on the database or its WAL index (Linux, /proc/locks; proc(5))."""
+        """Return the processes with a POSIX lock on the database or its WAL index (Linux, /proc/locks; proc(5)).
+
+        A reader is named only where there is no writer: it holds up nothing but a commit.
+        """
         inodes = set()
         for suffix in ("", "-shm", "-wal"):
             try:
@@ -177,11 +211,12 @@ class SqliteEngine(Engine):
             lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
         except OSError:
             return []
-        pids = set()
+        pids: dict = {"WRITE": set(), "READ": set()}
         for fields in (line.split() for line in lines):
-            if len(fields) >= 8 and fields[1] == "POSIX" and fields[3] == "WRITE" and int(fields[5].split(":")[2]) in inodes:
-                pids.add(int(fields[4]))
-        return [self._process(pid) for pid in sorted(pids - {os.getpid(), -1})]
+            if len(fields) >= 8 and fields[1] == "POSIX" and int(fields[5].split(":")[2]) in inodes:
+                pids.setdefault(fields[3], set()).add(int(fields[4]))
+        others = [found - {os.getpid(), -1, 0} for found in (pids["WRITE"], pids["READ"])]
+        return [self._process(pid) for pid in sorted(others[0] or others[1])]
 
     @staticmethod
     def _process(pid: int) -> Blocker:

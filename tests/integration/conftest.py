@@ -1,0 +1,31 @@
+"""A database of each engine, empty, for every test that asks for one."""
+
+import pytest
+from ansible_collections.everup.deploy.tests.support.databases import ENGINES, Postgresql, Sqlite
+
+from lab.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """One PostgreSQL server for all tests; without it they fail."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_database(tmp_path):
+    return Sqlite(tmp_path)
+
+
+@pytest.fixture
+def postgresql_database(request, tmp_path):
+    database = Postgresql(request.getfixturevalue("postgres_server"), tmp_path)
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=ENGINES)
+def db(request):
+    """An empty database of each engine."""
+    return request.getfixturevalue(f"{request.param}_database")

@@ -1,0 +1,147 @@
+"""What an engine refuses before anything runs, and how it is addressed."""
+
+import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC, connect
+from ansible_collections.everup.deploy.plugins.module_utils._db.engines.postgresql import PostgresqlEngine, connection_string
+from ansible_collections.everup.deploy.plugins.module_utils._db.engines.sqlite import SqliteEngine
+from ansible_collections.everup.deploy.plugins.module_utils._db.errors import DatabaseError
+from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Names
+from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import ScriptError, split
+from ansible_collections.everup.deploy.plugins.module_utils._redact import odbc_parts
+
+DEFAULTS = {name: option.get("default") for name, option in CONNECTION_SPEC.items()}
+
+
+def check(engine, sql, in_transaction=True):
+    (statement,) = split(f"\n {sql}", engine.lexis, "x.sql")
+    engine.check_statement(object.__new__(engine), statement, "expand/1_x.sql", in_transaction)
+
+
+TRANSACTIONS = ["BEGIN", "COMMIT", "end", "ROLLBACK TO a", "SAVEPOINT a", "RELEASE a", "START TRANSACTION", "ABORT"]
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+@pytest.mark.parametrize("sql", TRANSACTIONS)
+@pytest.mark.parametrize("engine", [PostgresqlEngine, SqliteEngine])
+def test_a_script_leaves_transactions_to_us(engine, sql, in_transaction):
+    with pytest.raises(ScriptError, match=rf"^expand/1_x.sql:2:2: {sql.split()[0].upper()} inside a script"):
+        check(engine, sql, in_transaction)
+
+
+OUTSIDE = [
+    (PostgresqlEngine, "CREATE INDEX CONCURRENTLY i ON t (a)"),
+    (PostgresqlEngine, "create unique index /* now */ concurrently i on t (a)"),
+    (PostgresqlEngine, "DROP INDEX CONCURRENTLY i"),
+    (PostgresqlEngine, "REINDEX (VERBOSE) INDEX CONCURRENTLY i"),
+    (PostgresqlEngine, "ALTER TABLE t DETACH PARTITION p CONCURRENTLY"),
+    (PostgresqlEngine, "VACUUM t"),
+    (PostgresqlEngine, "CREATE DATABASE d"),
+    (PostgresqlEngine, "ALTER SYSTEM SET a = 1"),
+    (PostgresqlEngine, "REINDEX SCHEMA s"),
+    (SqliteEngine, "VACUUM"),
+    (SqliteEngine, "PRAGMA journal_mode = WAL"),
+]
+
+
+@pytest.mark.parametrize(("engine", "sql"), OUTSIDE)
+def test_what_cannot_run_in_a_transaction(engine, sql):
+    with pytest.raises(ScriptError, match=r"^expand/1_x.sql:2:2: .* cannot run in a transaction: put '-- everup"):
+        check(engine, sql)
+    check(engine, sql, in_transaction=False)
+
+
+@pytest.mark.parametrize(
+    "sql", ["REFRESH MATERIALIZED VIEW CONCURRENTLY v", "CREATE INDEX i ON t (a)", "PREPARE p AS SELECT 1", "COPY t TO 'f'"]
+)
+def test_what_may_run_in_a_transaction(sql):
+    check(PostgresqlEngine, sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        ("COPY t (a)\nFROM stdin", "COPY FROM STDIN"),
+        ("CREATE INDEX CONCURRENTLY i ON t ((a ? 'x'))", "jsonb_exists"),
+    ],
+)
+def test_what_cannot_be_sent_at_all(sql, what):
+    with pytest.raises(ScriptError, match=what):
+        check(PostgresqlEngine, sql, in_transaction=False)
+
+
+def test_options_become_a_connection_string():
+    options = {
+        **DEFAULTS,
+        "login_db": "shop",
+        "login_user": "owner",
+        "login_password": "a}b;c'%",
+        "odbc_driver": "x",
+        "login_port": 6000,
+    }
+    parts = odbc_parts(connection_string(options, "it's ours"))
+    assert parts == {
+        "driver": "{x}",
+        "server": "localhost",
+        "port": "6000",
+        "database": "shop",
+        "uid": "owner",
+        "pwd": "{a}}b;c'%}",
+        "sslmode": "prefer",
+        "protocol": "7.4-1",
+        "boolsaschar": "0",
+        "pqopt": "{application_name='it\\'s ours'}",
+    }
+
+
+@pytest.mark.parametrize("option", ["login_host", "login_db", "login_user", "login_unix_socket"])
+def test_an_option_cannot_bring_in_another(option):
+    with pytest.raises(DatabaseError, match=f"{option} may not hold ';'"):
+        connection_string({**DEFAULTS, "odbc_driver": "x", option: "a;PWD=b"}, "x")
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ("DSN=shop;PWD={a;Protocol=1;pqopt=x};", {"protocol": "7.4-1", "boolsaschar": "0", "pqopt": "{application_name='me'}"}),
+        ("DSN=shop; protocol = 7.4-2 ;BOOLSASCHAR=1;PQOPT={a=b}", {}),
+    ],
+)
+def test_a_whole_connection_string_gets_what_it_lacks(given, added):
+    parts = odbc_parts(connection_string({**DEFAULTS, "connection_string": given}, "me"))
+    assert {key: value for key, value in parts.items() if key not in odbc_parts(given)} == added
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({}, "login_db is missing"),
+        ({"login_db": "x", "schema": "s"}, "SQLite has no schemas"),
+        ({"login_db": "x", "connection_string": "y"}, "connection_string is for server engines"),
+        ({"engine": "postgresql"}, "login_db or connection_string is missing"),
+    ],
+)
+def test_options_that_make_no_connection(options, what):
+    with pytest.raises(DatabaseError, match=what):
+        connect({**DEFAULTS, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"table_prefix": "a-b"}, "table_prefix is 'a-b'"),
+        ({"table_prefix": "a\n"}, "table_prefix is 'a"),
+        ({"schema": 'a"b'}, "schema is"),
+        ({"expand_history_table": "x;y"}, "expand_history_table is 'x;y'"),
+        ({"table_prefix": "x" * 50}, "table_prefix .* is too long: x+expand_history"),
+        ({"expand_history_table": "h", "contract_history_table": "H"}, "H and h would be one table"),
+        ({"expand_history_table": "everup_lease"}, "everup_lease would be one table"),
+    ],
+)
+def test_names_that_are_refused(options, what):
+    with pytest.raises(DatabaseError, match=what):
+        Names.of({**DEFAULTS, **options})
+
+
+def test_names():
+    names = Names.of({**DEFAULTS, "table_prefix": "", "contract_history_table": "Old"})
+    assert (names.steps, names.history("expand"), names.history("contract")) == ("ledger", "expand_history", "Old")

@@ -1,0 +1,175 @@
+"""Which hosts a roll-out takes, and which of them do not run the version yet."""
+
+import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._release import rollout
+
+GROUPS = {"web": ["web1", "web2", "web3", "web4"], "api": ["api1"], "none": []}
+HEALTHY = {"failed": False, "changed": False, "status": 200, "body": "{}", "polls": 1, "elapsed": 0.1}
+# What a failed health check looks like under failed_when: false.
+SICK = {"failed": True, "msg": "was not healthy within 15 s"}
+SKIPPED = {"skipped": True, "changed": False, "skip_reason": "Conditional result was False"}
+
+
+def variables(**hosts):
+    return {host: hosts.get(host, {}) for group in GROUPS.values() for host in group}
+
+
+def row(state, before="1", after="2"):
+    return {"state": state, "version_before": before, "version_after": after, "reason": None}
+
+
+def test_candidates():
+    assert rollout.candidates(["api", "web"], GROUPS) == [
+        {"name": "api", "hosts": ["api1"]},
+        {"name": "web", "hosts": GROUPS["web"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "groups", "expected"),
+    [
+        ("web", GROUPS, "must be a list"),
+        ([], GROUPS, "must be a list"),
+        (["web", "db"], GROUPS, "the group 'db', which the inventory does not have"),
+        (["none"], GROUPS, "group 'none' of rollout_groups has no hosts"),
+        (["web", "more"], {**GROUPS, "more": ["web1"]}, "'web1'"),
+        (["web", "web"], GROUPS, "listed twice"),
+    ],
+)
+def test_candidates_that_are_none(names, groups, expected):
+    with pytest.raises(EverupError, match=expected):
+        rollout.candidates(names, groups)
+
+
+def forward(members=None, **hosts):
+    return rollout.plan_forward(rollout.candidates(["api", "web"], GROUPS), variables(**hosts), members or {}, "2")
+
+
+def batches(plan):
+    return [batch["hosts"] for batch in plan["batches"]]
+
+
+def test_forward():
+    plan = forward(web1={"rolling_upgrade_batch": "50%", "rolling_upgrade_version_now": "1"})
+    assert batches(plan) == [["api1"], ["web1"], ["web2", "web3"], ["web4"]]
+    assert (plan["hosts"], plan["sizes"], plan["finished"]) == (["api1", *GROUPS["web"]], [1, 1, 2, 1], [])
+    assert plan["group_of"]["web3"] == "web"
+    assert (plan["version_before"]["web1"], plan["version_before"]["web2"]) == ("1", "")
+
+
+@pytest.mark.parametrize(
+    ("member", "now", "finished"),
+    [
+        (row("ready"), "2", True),
+        (row("ready"), "", True),
+        (row("ready"), "1", False),
+        (row("ready", after="1"), "2", False),
+        (row("upgrading"), "2", False),
+        (row("rolled_back", after="1"), "1", False),
+        (None, "2", False),
+    ],
+)
+def test_a_host_is_finished_when_ledger_and_host_agree(member, now, finished):
+    plan = forward({"api1": member} if member else {}, api1={"rolling_upgrade_version_now": now})
+    assert ("api1" in plan["finished"], "api1" in plan["hosts"]) == (finished, not finished)
+
+
+def test_the_version_before_is_the_ledgers_first():
+    plan = forward({"web1": row("upgrading"), "web2": row("draining", before=None)}, web1={"rolling_upgrade_version_now": "2"})
+    assert (plan["version_before"]["web1"], plan["version_before"]["web2"]) == ("1", "")
+    assert forward(web1={"rolling_upgrade_version_now": "2"})["version_before"]["web1"] == ""
+
+
+def test_a_percentage_is_of_the_whole_group_however_many_are_left():
+    members = {host: row("ready") for host in ("api1", "web1", "web2")}
+    plan = forward(members, web1={"rolling_upgrade_batch": "50%", "rolling_upgrade_canary": 0})
+    assert batches(plan) == [["web3", "web4"]]
+
+
+def test_nothing_to_do():
+    plan = forward({host: row("ready") for host in variables()})
+    assert (plan["batches"], len(plan["finished"])) == ([], 5)
+    assert rollout.describe(plan, "2") == ["Nothing to do: 5 host(s) are done."]
+
+
+def test_description():
+    plan = forward({"web4": row("ready")}, web1={"rolling_upgrade_batch": 2})
+    assert rollout.describe(plan, "2") == [
+        "4 host(s) to 2",
+        "batch 1 (api, canary): api1",
+        "batch 2 (web, canary): web1",
+        "batch 3 (web): web2, web3",
+        "done already: web4",
+    ]
+
+
+def back(members):
+    return rollout.plan_back(rollout.candidates(["api", "web"], GROUPS), variables(), members)
+
+
+def test_back_goes_the_other_way_round():
+    plan = back({"api1": row("ready"), "web1": row("ready"), "web2": row("failed"), "web3": row("rolled_back")})
+    assert plan["hosts"] == ["web2", "web1", "api1"]
+    assert plan["finished"] == ["web3"]
+    assert plan["version_before"] == {"api1": "1", "web1": "1", "web2": "1"}
+
+
+def test_back_refuses_what_it_cannot_know():
+    with pytest.raises(EverupError, match="web9 took part in the release and is in no group"):
+        back({"web9": row("ready")})
+    with pytest.raises(EverupError, match="does not know which version web1 ran"):
+        back({"web1": row("ready", before=None)})
+    assert back({"web9": row("rolled_back")})["hosts"] == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "now", "expected"),
+    [
+        (HEALTHY, "2", ""),
+        (HEALTHY, "", ""),
+        (HEALTHY, None, ""),
+        (HEALTHY, "1", "web1 has 1 installed"),
+        (SICK, "2", "web1 does not serve 2: was not healthy within 15 s"),
+        (SICK, "1", "web1 does not serve 2: was not healthy within 15 s"),
+        ({"failed": True}, "2", "web1 does not serve 2: no reason given"),
+        ({}, "2", "web1 does not serve 2: no reason given"),
+        ({"unreachable": True, "msg": "x"}, "2", "web1 did not answer"),
+        (None, "2", "web1 did not answer"),
+        (SKIPPED, "2", ""),
+        (SKIPPED, "1", "web1 has 1 installed"),
+        (SKIPPED, "", "it cannot be known which version web1 serves: give it rolling_upgrade_health_url"),
+        (SKIPPED, None, "it cannot be known which version web1 serves: give it rolling_upgrade_health_url"),
+    ],
+)
+def test_not_known_is_no(evidence, now, expected):
+    given = {"rolling_upgrade_evidence": evidence, "rolling_upgrade_version_now": now, "rolling_upgrade_said_version": True}
+    hosts = variables(web1={name: value for name, value in given.items() if value is not None})
+    found = rollout.behind(["web1"], hosts, "2")
+    assert len(found) == bool(expected)
+    assert not expected or found[0].startswith(expected)
+
+
+def test_a_version_that_an_earlier_play_has_kept_is_no_evidence():
+    hosts = variables(web1={"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_version_now": "2"})
+    assert rollout.behind(["web1"], hosts, "2") == ["web1 could not say which version it has installed"]
+
+
+def test_every_host_is_asked():
+    hosts = variables(web2={"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_said_version": True})
+    assert rollout.behind(["web1", "web2", "web3"], hosts, "2") == ["web1 did not answer", "web3 did not answer"]
+
+
+def test_loops_over_balancers():
+    answered = {"results": [{"balancer": "lb1", "members": [1, 2]}, {"balancer": "lb2", "unreachable": True}]}
+    assert rollout.pool_members(answered) == [1, 2]
+    assert rollout.lost_balancers(answered, {"results": [{"balancer": "lb0", "unreachable": True}]}) == ["lb0", "lb2"]
+    assert (rollout.pool_members({"skipped": True}), rollout.lost_balancers({"skipped": True})) == ([], [])
+
+
+def test_names_and_silent_hosts():
+    hosts = variables(
+        web1={"rolling_upgrade_member": "w1", "rolling_upgrade_passed": True}, web2={"rolling_upgrade_passed": False}
+    )
+    assert rollout.member_names(["web1", "web2"], hosts) == ["w1", "web2"]
+    assert rollout.silent_hosts(["web1", "web2", "web3"], hosts) == ["web2", "web3"]

@@ -1,0 +1,65 @@
+"""What the status says, and how long the soak lasts yet."""
+
+import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._release.commands import soak_left
+from ansible_collections.everup.deploy.plugins.module_utils._release.status import status_lines
+
+PHASE = {"current": None, "pending": [], "unfinished": [], "changed_since": [], "missing": []}
+MIGRATIONS = {"engine": "sqlite", "server_version": "3.40", "expand": PHASE, "contract": PHASE}
+EMPTY = {"release": None, "lease": None, "members": {}, "next_step": None}
+
+
+def test_an_empty_database():
+    assert status_lines(EMPTY, MIGRATIONS) == [
+        "database    sqlite 3.40",
+        "expand      at nothing yet, pending: none",
+        "contract    at nothing yet, pending: none",
+        "release     none yet",
+    ]
+
+
+def test_everything():
+    expand = {
+        "current": "0007",
+        "pending": [{"version": "0008"}, {"version": "0009"}],
+        "unfinished": [{"script": "expand/8.sql", "state": "failed", "error": "no disk"}],
+        "changed_since": [{"script": "expand/7.sql"}],
+        "missing": ["expand/1.sql"],
+    }
+    release = {"version": "2", "state": "rolling", "opened_at": "T0", "rolling_at": "T1", "opened_by": "ann", "reason": "late"}
+    lease = {"holder": "ann@c1", "holder_process": {"pid": 7}, "taken_at": "T2", "seconds_left": 59.6}
+    row = {"state": "ready", "version_before": None, "version_after": "2", "changed_at": "T3", "reason": "why"}
+    facts = {"release": release, "lease": lease, "members": {"web1": row}, "next_step": "run rollout.yml again"}
+    lines = status_lines(facts, {**MIGRATIONS, "expand": expand})
+    assert lines == [
+        "database    sqlite 3.40",
+        "expand      at 0007, pending: 0008, 0009",
+        "            expand/8.sql failed: no disk",
+        "            expand/7.sql was edited after it was applied",
+        "            expand/1.sql is in the history and not on disk",
+        "contract    at nothing yet, pending: none",
+        "release     2 is rolling since T1, opened by ann",
+        "            late",
+        "next        run rollout.yml again",
+        "lease       ann@c1, process 7, since T2, expires in 60 s",
+        "web1        ready       ? -> 2               T3  why",
+    ]
+    expired = {**lease, "seconds_left": -1}
+    assert any(line.endswith("since T2, expired") for line in status_lines({**facts, "lease": expired}, MIGRATIONS))
+    free = {**lease, "holder": None}
+    assert not any(line.startswith("lease") for line in status_lines({**facts, "lease": free}, MIGRATIONS))
+
+
+@pytest.mark.parametrize(
+    ("reached", "rolled_at", "expected"),
+    [
+        ("rolled", "2026-11-20T10:00:00.000Z", 3600 - 90.5),
+        ("contracted", "2026-11-20T10:00:00.000Z", 3600 - 90.5),
+        ("rolled", "2026-11-20T08:00:00.500Z", 3600 - 7290),
+        ("expanded", "2026-11-20T10:00:00.000Z", None),
+        ("rolled", None, None),
+    ],
+)
+def test_soak(reached, rolled_at, expected):
+    left = soak_left({"reached": reached, "rolled_at": rolled_at}, "2026-11-20T10:01:30.500Z", 3600)
+    assert left == (pytest.approx(expected) if expected is not None else None)
