@@ -165,6 +165,16 @@ def lost_balancers(*registered: Mapping) -> list[str]:
     return sorted({result["balancer"] for result in results if result.get("unreachable")})
 
 
+def mute_balancers(registered: Mapping) -> list[str]:
+    """Return a sentence for each balancer that gave no answer in a registered loop over ``balancer``."""
+    sentences = []
+    for result in registered.get("results", []):
+        if result.get("unreachable") or result.get("failed"):
+            trouble = "is unreachable" if result.get("unreachable") else "did not answer"
+            sentences.append(f"balancer {result['balancer']} {trouble}: {failure_reason(result)}")
+    return sentences
+
+
 def member_names(hosts: list, hostvars: Mapping) -> list[str]:
     """Return the name of each host in its pool: rolling_upgrade_member, or the host's own."""
     return [hostvars[host].get("rolling_upgrade_member") or host for host in hosts]
