@@ -16,6 +16,9 @@ packages:
 
 setup: packages $(VENV)/.ready ## Install what the demo and the tests need
 
+demo: setup ## Release the example shop under load (DB=postgresql, BREAK=1)
+	@PYTHONPATH=. $(BIN)/python -m lab.demo --db $(or $(DB),sqlite) $(if $(BREAK),--broken)
+
 .venv-floor/.ready: requirements-floor.txt scripts/venv
 	@scripts/venv .venv-floor requirements-floor.txt
 
@@ -24,7 +27,13 @@ lint: $(VENV)/.ready ## Check style, playbooks, changelog fragments and plugin d
 	@$(BIN)/ruff format --check -q
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/ansible-lint -q
 	@$(BIN)/antsibull-changelog lint
+	@$(BIN)/python scripts/variables-doc --check
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
+
+integration: setup ## Run the integration tests on real servers
+	@$(BIN)/pytest -q tests/integration
+
+test: setup lint sanity unit integration molecule floor ## Run everything, as CI does
 
 sanity: $(VENV)/.ready ## Run ansible-test sanity on a copy, without containers
 	@scripts/sanity $(VENV)
@@ -40,4 +49,7 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 	  uv pip compile -q --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" $$name.in -o $$name.txt; \
 	done
 
-.PHONY: help packages setup lint sanity unit floor lock
+docs: $(VENV)/.ready ## Write docs/variables.md from the roles
+	@$(BIN)/python scripts/variables-doc
+
+.PHONY: help packages setup demo docs test integration molecule lint sanity unit floor lock

@@ -1,14 +1,21 @@
 # Copyright: Contributors to the everup.deploy project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A real PostgreSQL server of its own: `with Postgres() as postgres: ... postgres.url`."""
+"""A real PostgreSQL server of its own: `with Postgres() as postgres: ... postgres.url`.
+
+`python -m lab.postgres --directory DIR --host ADDRESS --port PORT` starts one that stays; it reads the shop's password from
+standard input.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +52,7 @@ def find_binary(name: str) -> str:
 
 
 class Postgres:
-    """One PostgreSQL server on 127.0.0.1 with its own data folder, and a role and database for the shop.
+    """One PostgreSQL server with its own data folder, and a role and database for the shop.
 
     Parameters:
         directory: where data, socket and log live, kept afterwards and reused; default: a temporary folder,
@@ -53,11 +60,11 @@ class Postgres:
         port: default: a free one.
         settings: server settings on top of `SETTINGS`.
         dies_with_parent: see `lab.process.Child`.
+        host: address it listens on; on another one than 127.0.0.1, its whole network may log in with the password.
+        password: of the shop's role.
     """
 
-    host = "127.0.0.1"
     user = ROLE
-    password = PASSWORD
     database = DATABASE
 
     def __init__(
@@ -66,7 +73,11 @@ class Postgres:
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
         dies_with_parent: bool = True,
+        host: str = "127.0.0.1",
+        password: str = PASSWORD,
     ) -> None:
+        self.host = host
+        self.password = password
         self._temporary = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="everup-pg-"))
         self._wanted_port = port
@@ -199,6 +210,9 @@ class Postgres:
         )
         if done.returncode:
             raise LabError(f"initdb in {unfinished} ended with {done.returncode}: {done.stderr or done.stdout}")
+        if self.host != "127.0.0.1":
+            with (unfinished / "pg_hba.conf").open("a", encoding="utf-8") as access:
+                access.write("host all all samenet scram-sha-256\n")
         unfinished.rename(data)
 
     def _launch(self) -> None:
@@ -233,3 +247,28 @@ class Postgres:
             admin.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, sql.Literal(self.password)))
             if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self.database]).fetchone():
                 admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.database), role))
+
+
+def main() -> int:
+    """Start a server that outlives this process; prints its log's path, or a sentence on standard error."""
+    parser = argparse.ArgumentParser(
+        description="Start a PostgreSQL server for the shop; its password comes from standard input."
+    )
+    parser.add_argument("--directory", type=Path, required=True, help="where data, socket and log live")
+    parser.add_argument("--host", default="127.0.0.1", help="the address it listens on")
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    options.directory.mkdir(parents=True, exist_ok=True)
+    password = sys.stdin.read().rstrip("\n")
+    server = Postgres(options.directory, options.port, dies_with_parent=False, host=options.host, password=password)
+    try:
+        server.start()
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps({"log": str(server.log)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -51,6 +51,13 @@ def activate(home: Path, version: str) -> None:
     link.replace(home / "current")
 
 
+def stop_leftovers(directory: Path) -> None:
+    """Stop the web servers that an earlier, killed run has left in the homes below a folder."""
+    for settings in sorted(Path(directory).glob("*/shop.env")):
+        command = [sys.executable, str(SERVICE), "stop", "--home", str(settings.parent)]
+        subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
 @dataclass(frozen=True)
 class WebServer:
     """One home of the shop and its address."""

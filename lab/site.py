@@ -23,7 +23,7 @@ from lab.shop import SHOP, ShopFarm
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-INVENTORY = SHOP / "inventories" / "dev"
+GROUP_VARS = SHOP / "inventories" / "dev" / "group_vars"
 FIRST_SCHEMA = "0002"  # the newest expand script that version 1.0.0 of the shop knows
 
 
@@ -34,7 +34,7 @@ class Site:
         directory: everything goes below it.
         database: ``sqlite`` or ``postgresql``.
         count: web servers.
-        variables: further inventory variables for all hosts.
+        variables: further inventory variables of every web server.
     """
 
     def __init__(self, directory: Path, database: str = "sqlite", count: int = 4, variables: dict | None = None) -> None:
@@ -44,7 +44,7 @@ class Site:
         self.database = database
         self.count = count
         self.variables = variables or {}
-        self.inventory = self.directory / "site.yml"
+        self.inventory = self.directory / "inventory"
         self._stack = ExitStack()
 
     def __enter__(self) -> Site:
@@ -71,7 +71,7 @@ class Site:
         (self.directory / "haproxy").mkdir(exist_ok=True)
         self.haproxy = self._stack.enter_context(HAProxy({"shop": members}, self.directory / "haproxy"))
         self.url = self.haproxy.url("shop", "")
-        self.inventory.write_text(json.dumps(self._inventory(), indent=2), encoding="utf-8")
+        self.write_inventory(self.hosts())
         return self
 
     def _postgres_login(self) -> dict:
@@ -85,20 +85,20 @@ class Site:
             "login_db": server.database,
         }
 
-    def _inventory(self) -> dict:
-        """Return addresses and folders, which the shop's own inventory for development leaves open (JSON is YAML)."""
-        hosts = {s.name: {"shop_home": str(s.home), "shop_port": s.port} for s in self.farm.servers}
-        unused = {f"web{number}" for number in range(self.count + 1, 5)}
+    def hosts(self) -> dict:
+        """Return the inventory's hosts with their addresses and folders, which the shop's own group variables leave open."""
+        web = {s.name: {"shop_home": str(s.home), "shop_port": s.port, **self.variables} for s in self.farm.servers}
         shared = {"shop_database": self.login, "shop_archives": str(self.directory / "archives")}
-        return {
-            "all": {
-                "vars": shared | self.variables,
-                "children": {
-                    "web": {"hosts": hosts | {name: {} for name in unused}},
-                    "lb": {"hosts": {"lb1": {"haproxy_admin": self.haproxy.socket()}}},
-                },
-            }
-        }
+        children = {"web": {"hosts": web}, "lb": {"hosts": {"lb1": {"haproxy_admin": self.haproxy.socket()}}}}
+        return {"all": {"vars": shared, "children": children}}
+
+    def write_inventory(self, hosts: dict) -> None:
+        """Write the inventory (JSON is YAML): these hosts, beside the group variables of the shop's own ``dev``."""
+        self.inventory.mkdir(exist_ok=True)
+        (self.inventory / "hosts.yml").write_text(json.dumps(hosts, indent=2), encoding="utf-8")
+        link = self.inventory / "group_vars"
+        link.unlink(missing_ok=True)
+        link.symlink_to(GROUP_VARS)
 
     def migrate(self, target: str) -> None:
         """Bring the database to a version of the schema with the collection's own module."""
@@ -122,7 +122,7 @@ class Site:
     def command(self, playbook: str, *arguments: str) -> list[str]:
         """Return the command line of one of the shop's playbooks, or of the collection's (``everup.deploy.status``)."""
         path = str(SHOP / playbook) if playbook.endswith(".yml") else playbook
-        return [str(BIN / "ansible-playbook"), "-i", str(INVENTORY), "-i", str(self.inventory), path, *arguments]
+        return [str(BIN / "ansible-playbook"), "-i", str(self.inventory), path, *arguments]
 
     def play(self, playbook: str, *arguments: str, timeout: float = 300.0, **options) -> subprocess.CompletedProcess:
         """Run a playbook and return what it printed; see :meth:`command`."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 
 from ansible.plugins.action import ActionBase
@@ -23,10 +24,27 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Run the module; see ansible.plugins.action.ActionBase."""
         super().run(tmp, task_vars)
-        arguments = {**self._task.args, "process": identity(os.getppid())}
+        controller = _controller()
+        if controller is None:
+            return {"failed": True, "msg": "The ansible-playbook process is gone, so nothing is done on its behalf."}
+        arguments = {**self._task.args, "process": controller}
         result = self._execute_module(module_name="everup.deploy.release", module_args=arguments, task_vars=task_vars)
         holder = (result.get("lease") or {}) if result.get("failed") else {}
         if holder and is_dead(holder["holder_process"]):
             arguments["dead_token"] = holder["token"]
             result = self._execute_module(module_name="everup.deploy.release", module_args=arguments, task_vars=task_vars)
         return result
+
+
+def _controller() -> dict | None:
+    """Return the identity of the ansible-playbook process, None when it has died and left this worker behind.
+
+    A worker outlives a killed controller until its task ends, adopted by another process: a lease that it took then would
+    belong to nobody who could ever give it back.
+    """
+    parent = multiprocessing.parent_process()
+    pid = parent.pid if parent else os.getppid()
+    if os.getppid() != pid:
+        return None
+    found = identity(pid)
+    return None if "boot" in found and found["start"] is None else found

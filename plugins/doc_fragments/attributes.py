@@ -15,7 +15,7 @@ attributes:
     description: Returns what it changed, or would change in check mode, when run with C(--diff).
 """
 
-    ACTION_GROUP = r"""
+    ACTION_GROUPS = r"""
 options: {}
 attributes:
   action_group:

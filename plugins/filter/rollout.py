@@ -35,7 +35,10 @@ class FilterModule:
             "rollout_behind": _filter(rollout.behind),
             "pool_members": _filter(rollout.pool_members),
             "lost_balancers": _filter(rollout.lost_balancers),
+            "mute_balancers": _filter(rollout.mute_balancers),
             "member_names": _filter(rollout.member_names),
+            "rollout_stops": _filter(rollout.stops),
+            "failure_reason": _filter(rollout.failure_reason),
             "silent_hosts": _filter(rollout.silent_hosts),
             "release_status": _filter(status.status_lines),
         }

@@ -64,7 +64,7 @@ options:
     default: 300
 extends_documentation_fragment:
   - everup.deploy.attributes
-  - everup.deploy.attributes.action_group
+  - everup.deploy.attributes.action_groups
 attributes:
   check_mode:
     support: full

@@ -20,7 +20,7 @@ options:
     required: true
 extends_documentation_fragment:
   - everup.deploy.attributes
-  - everup.deploy.attributes.action_group
+  - everup.deploy.attributes.action_groups
 attributes:
   check_mode:
     support: full

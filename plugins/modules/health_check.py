@@ -69,7 +69,7 @@ options:
     type: dict
 extends_documentation_fragment:
   - everup.deploy.attributes
-  - everup.deploy.attributes.action_group
+  - everup.deploy.attributes.action_groups
 attributes:
   check_mode:
     support: full

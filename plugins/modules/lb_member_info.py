@@ -17,7 +17,7 @@ description:
 extends_documentation_fragment:
   - everup.deploy.lb
   - everup.deploy.attributes
-  - everup.deploy.attributes.action_group
+  - everup.deploy.attributes.action_groups
 attributes:
   action_group:
     membership:

@@ -36,7 +36,7 @@ _CHUNK = 1 << 20  # bytes
 
 
 class Release(NamedTuple):
-    """A complete release: its version, when it was unpacked (seconds since 1970) and from which archive."""
+    """A complete release: its version, when it was unpacked (seconds since 1970) and its archive's checksum, if known."""
 
     version: str
     unpacked: float
@@ -113,8 +113,9 @@ def surplus(releases: list[Release], keep: int, protected: set[str]) -> list[str
         keep: how many to leave; more are left when more are protected.
         protected: versions never to remove.
     """
-    room = keep - len([release for release in releases if release.version in protected])
-    rest = [release.version for release in releases if release.version not in protected]
+    ours = [release for release in releases if release.checksum]  # what another tool has put there stays
+    room = keep - len([release for release in ours if release.version in protected])
+    rest = [release.version for release in ours if release.version not in protected]
     return rest[max(room, 0) :]
 
 
@@ -154,7 +155,7 @@ def _ensure(root: Path, params: dict, check_mode: bool) -> dict:
     switched = params["state"] == "current" and not _leads_to(root, target)
     releases = _releases(root)
     if check_mode and staged:
-        releases.insert(0, Release(version, time.time(), ""))
+        releases.insert(0, Release(version, time.time(), "known once it is unpacked"))
     removed: list[str] = []
     if params["state"] == "current":
         if switched and not check_mode:
@@ -231,7 +232,7 @@ def _check_same(known: Release, src: Optional[str], wanted: Optional[str]) -> No
     if not offered and src and Path(src).is_file():
         with Path(src).open("rb") as source:
             offered = _digest(source)
-    if offered and offered != known.checksum:
+    if offered and known.checksum and offered != known.checksum:
         raise EverupError(
             f"Release {known.version} is already unpacked, from an archive with the SHA-256 checksum "
             f"{known.checksum}, and now {offered} is wanted. Give the new build a version of its own."
@@ -239,15 +240,22 @@ def _check_same(known: Release, src: Optional[str], wanted: Optional[str]) -> No
 
 
 def _releases(root: Path) -> list[Release]:
-    """Return the complete releases, newest first."""
+    """Return the complete releases, newest first.
+
+    One that ``current`` or ``previous`` points at is complete whoever has put it there, since it serves or has served: so a host
+    that another tool has deployed can be taken back to the version it had.
+    """
     found = []
     folder = root / "releases"
+    linked = {_pointed_at(root, "current"), _pointed_at(root, "previous")}
     for place in folder.iterdir() if folder.is_dir() else []:
         try:
             marker = json.loads((place / MARKER).read_text(encoding="utf-8"))
             release = Release(marker["version"], float(marker["unpacked"]), str(marker["checksum"]))
         except (OSError, ValueError, TypeError, KeyError):
-            continue  # not one of ours
+            if place.name not in linked:
+                continue  # not one of ours
+            release = Release(place.name, place.stat().st_mtime, "")
         if release.version == place.name and not place.name.startswith("."):
             found.append(release)
     return sorted(found, key=lambda release: (release.unpacked, release.version), reverse=True)

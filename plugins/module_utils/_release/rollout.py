@@ -128,7 +128,8 @@ def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
     Parameters:
         hosts: every host of the release's web groups.
         hostvars: with rolling_upgrade_evidence, the registered answer of each host's health check, skipped where it has no
-            health URL and missing where it was not reachable; and rolling_upgrade_version_now, empty where it is not known.
+            health URL and missing where it was not reachable; and, once rolling_upgrade_said_version, with
+            rolling_upgrade_version_now, empty where it is not known.
         version: the version it must run.
     """
     return [why for why in (_why_behind(host, hostvars[host], version) for host in hosts) if why]
@@ -139,8 +140,10 @@ def _why_behind(host: str, variables: Mapping, version: str) -> str:
     if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
         return f"{host} did not answer"
     is_asked = not evidence.get("skipped")
-    if is_asked and _is_failure(evidence):
+    if is_asked and (evidence.get("failed") or not evidence.get("polls")):
         return f"{host} does not serve {version}: {evidence.get('msg') or 'no reason given'}"
+    if not variables.get("rolling_upgrade_said_version"):
+        return f"{host} could not say which version it has installed"
     if now not in ("", version):
         return f"{host} has {now} installed"
     if not is_asked and not now:
@@ -149,14 +152,6 @@ def _why_behind(host: str, variables: Mapping, version: str) -> str:
             "rolling_upgrade_health_condition on the version, or, with the custom strategy, rolling_upgrade_custom_version"
         )
     return ""
-
-
-def _is_failure(evidence: Mapping) -> bool:
-    """Return whether a health check did not succeed; under ``failed_when: false`` a failure says failed=false of itself.
-
-    Its module gives ``msg`` with a failure alone, and ``polls`` with every success.
-    """
-    return bool(evidence.get("failed") or evidence.get("msg") or not evidence.get("polls"))
 
 
 def pool_members(registered: Mapping) -> list[dict]:
@@ -178,3 +173,19 @@ def member_names(hosts: list, hostvars: Mapping) -> list[str]:
 def silent_hosts(hosts: list, hostvars: Mapping) -> list[str]:
     """Return the hosts that did not come to the end of the preflight: unreachable, or failed, or led by a host that failed."""
     return [host for host in hosts if not hostvars[host].get("rolling_upgrade_passed")]
+
+
+def stops(hosts: list, hostvars: Mapping) -> list[str]:
+    """Return why a roll-out stopped, in the order of its hosts, each reason once with the hosts it holds for."""
+    reasons: dict = {}
+    for host in hosts:
+        reason = hostvars[host].get("rolling_upgrade_failure")
+        if reason:
+            reasons.setdefault(reason, []).append(host)
+    return [f"{', '.join(named)}: {reason}" for reason, named in reasons.items()]
+
+
+def failure_reason(result: Mapping) -> str:
+    """Return why a task failed: its message, or those of the failed items of a loop."""
+    items = [item for item in result.get("results", []) if item.get("failed") or item.get("unreachable")]
+    return "; ".join(str(item.get("msg") or "no reason given") for item in items or [result])

@@ -11,11 +11,14 @@ import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._app.unpack import unpack
+from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.tests.support import archives
 from ansible_collections.everup.deploy.tests.support.archives import folder, hardlink, member, symlink
 from ansible_collections.everup.deploy.tests.support.modules import finish_module, run_module, start_module
@@ -123,7 +126,7 @@ def test_the_current_release_and_the_one_before_are_never_removed(dest, tmp_path
     assert not apply(dest, "1.0", keep=1)["changed"]
 
 
-def test_folders_of_others_are_neither_listed_nor_removed_nor_taken_over(dest, tmp_path):
+def test_folders_of_others_are_never_removed_nor_taken_over(dest, tmp_path):
     foreign = dest / "releases" / "0.9"
     foreign.mkdir(parents=True)
     (dest / "current").symlink_to(foreign)
@@ -134,6 +137,15 @@ def test_folders_of_others_are_neither_listed_nor_removed_nor_taken_over(dest, t
     refused = apply(dest, "0.9", archives.app(tmp_path / "a.tar.gz", "0.9"))
     assert refused["failed"]
     assert "0.9" in refused["msg"]
+
+
+def test_a_host_that_another_tool_has_deployed_can_go_back_to_what_it_had(dest, tmp_path):
+    foreign = dest / "releases" / "0.9"
+    foreign.mkdir(parents=True)
+    (dest / "current").symlink_to("releases/0.9")
+    deploy(dest, tmp_path, "1.0")
+    assert apply(dest, "0.9")["version"] == "0.9"
+    assert (dest / "current").resolve() == foreign
 
 
 def test_another_archive_for_a_known_version_is_refused(dest, tmp_path):
@@ -392,3 +404,15 @@ def test_through_ansible(dest, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "CHANGED" in done.stdout
     assert (dest / "current" / "VERSION").read_text() == "1.0"
+
+
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_a_malicious_tar_is_refused_where_tarfile_has_no_data_filter(tmp_path, monkeypatch, name):
+    """As on targets with an early patch release of Python 3.9."""
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    src = archives.tar(tmp_path / "evil.tar.gz", [FILLER, *MALICIOUS[name]])
+    (tmp_path / "out").mkdir()
+    with src.open("rb") as source, pytest.raises(EverupError, match="is refused"):
+        unpack(source, str(src), tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"evil.tar.gz", "out"}
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_symlink()]

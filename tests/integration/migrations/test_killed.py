@@ -8,7 +8,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._errors import Everu
 from ansible_collections.everup.deploy.tests.support.modules import finish_module, start_module
 
 MODULE = "everup.deploy.migration"
-POINTS = [random.Random(f"everup {number}").uniform(0, 1) for number in range(3)]  # noqa: S311
+POINTS = [random.Random(f"everup {number}").uniform(0, 1) for number in range(3)]
 
 
 def scripts(db, seconds, head=""):

@@ -143,15 +143,20 @@ def test_back_refuses_what_it_cannot_know():
     ],
 )
 def test_not_known_is_no(evidence, now, expected):
-    given = {"rolling_upgrade_evidence": evidence, "rolling_upgrade_version_now": now}
+    given = {"rolling_upgrade_evidence": evidence, "rolling_upgrade_version_now": now, "rolling_upgrade_said_version": True}
     hosts = variables(web1={name: value for name, value in given.items() if value is not None})
     found = rollout.behind(["web1"], hosts, "2")
     assert len(found) == bool(expected)
     assert not expected or found[0].startswith(expected)
 
 
+def test_a_version_that_an_earlier_play_has_kept_is_no_evidence():
+    hosts = variables(web1={"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_version_now": "2"})
+    assert rollout.behind(["web1"], hosts, "2") == ["web1 could not say which version it has installed"]
+
+
 def test_every_host_is_asked():
-    hosts = variables(web2={"rolling_upgrade_evidence": HEALTHY})
+    hosts = variables(web2={"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_said_version": True})
     assert rollout.behind(["web1", "web2", "web3"], hosts, "2") == ["web1 did not answer", "web3 did not answer"]
 
 
