@@ -140,7 +140,7 @@ def _why_behind(host: str, variables: Mapping, version: str) -> str:
     if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
         return f"{host} did not answer"
     is_asked = not evidence.get("skipped")
-    if is_asked and (evidence.get("failed") or not evidence.get("polls")):
+    if is_asked and _is_failure(evidence):
         return f"{host} does not serve {version}: {evidence.get('msg') or 'no reason given'}"
     if not variables.get("rolling_upgrade_said_version"):
         return f"{host} could not say which version it has installed"
@@ -152,6 +152,14 @@ def _why_behind(host: str, variables: Mapping, version: str) -> str:
             "rolling_upgrade_health_condition on the version, or, with the custom strategy, rolling_upgrade_custom_version"
         )
     return ""
+
+
+def _is_failure(evidence: Mapping) -> bool:
+    """Return whether a health check did not succeed; under ``failed_when: false`` a failure says failed=false of itself.
+
+    Its module gives ``msg`` with a failure alone, and ``polls`` with every success.
+    """
+    return bool(evidence.get("failed") or evidence.get("msg") or not evidence.get("polls"))
 
 
 def pool_members(registered: Mapping) -> list[dict]:
