@@ -48,10 +48,6 @@ unit: $(VENV)/.ready ## Run the unit tests
 floor: .venv-floor/.ready ## Run the tests of modules and plugins on the oldest ansible-core that is promised
 	@.venv-floor/bin/pytest -q tests/unit tests/integration/app tests/integration/health
 
-molecule: $(VENV)/.ready ## Release to real hosts made out of namespaces: three groups, a balancer, a database (needs root)
-	@[ "$$(id -u)" = 0 ] || { echo "make molecule makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
-	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/molecule test
-
 lock: ## Renew the lock files from requirements.in and requirements-floor.in
 	@for name in requirements requirements-floor; do \
 	  uv pip compile -q --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" $$name.in -o $$name.txt; \
