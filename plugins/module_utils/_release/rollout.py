@@ -167,19 +167,23 @@ def pool_members(registered: Mapping) -> list[dict]:
     return [member for result in registered.get("results", []) for member in result.get("members", [])]
 
 
+def _item(result: Mapping) -> str:
+    return result[result.get("ansible_loop_var", "balancer")]
+
+
 def lost_balancers(*registered: Mapping) -> list[str]:
-    """Return the balancers that were unreachable in registered loops over ``balancer``."""
+    """Return the balancers that were unreachable in registered loops over the balancers."""
     results = [result for one in registered for result in one.get("results", [])]
-    return sorted({result["balancer"] for result in results if result.get("unreachable")})
+    return sorted({_item(result) for result in results if result.get("unreachable")})
 
 
 def mute_balancers(registered: Mapping) -> list[str]:
-    """Return a sentence for each balancer that gave no answer in a registered loop over ``balancer``."""
+    """Return a sentence for each balancer that gave no answer in a registered loop over the balancers."""
     sentences = []
     for result in registered.get("results", []):
         if result.get("unreachable") or result.get("failed"):
             trouble = "is unreachable" if result.get("unreachable") else "did not answer"
-            sentences.append(f"balancer {result['balancer']} {trouble}: {failure_reason(result)}")
+            sentences.append(f"balancer {_item(result)} {trouble}: {failure_reason(result)}")
     return sentences
 
 
