@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := haproxy iproute2 odbc-postgresql openssh-client openssh-server postgresql unixodbc
 
-.DEFAULT_GOAL := help
+.DEFAULT_GOAL := setup
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -46,7 +46,7 @@ unit: $(VENV)/.ready ## Run the unit tests
 	@$(BIN)/pytest -q tests/unit
 
 floor: .venv-floor/.ready ## Run the tests of modules and plugins on the oldest ansible-core that is promised
-	@.venv-floor/bin/pytest -q tests/unit tests/integration/app tests/integration/health
+	@.venv-floor/bin/pytest -q tests/unit tests/integration/app tests/integration/health tests/integration/rollout/test_rollback_and_secrets.py
 
 lock: ## Renew the lock files from requirements.in and requirements-floor.in
 	@for name in requirements requirements-floor; do \

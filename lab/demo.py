@@ -139,7 +139,8 @@ def run(options: argparse.Namespace) -> int:
                 started = time.time()
                 phases, problems = broken_release(site) if options.broken else good_release(site)
                 ended = time.time()
-                while load.latest()["requests"] < LEAST_REQUESTS:
+                deadline = time.monotonic() + LEAST_REQUESTS / options.rate * 3
+                while load.latest()["requests"] < LEAST_REQUESTS and time.monotonic() < deadline:
                     time.sleep(0.5)
             say("The load ends, and reads every order once more.")
             figures = summarise(load.finish(), started, ended)

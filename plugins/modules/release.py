@@ -72,6 +72,10 @@ options:
     description: Take the lease although somebody holds it. Only for a holder that is known to be dead.
     type: bool
     default: false
+  existing:
+    description: With O(action=open), only go on with a release that is in the ledger. Check mode does not insist on it.
+    type: bool
+    default: false
   process:
     description: Identity of the controlling process; filled in by the action plugin.
     type: dict
@@ -160,6 +164,7 @@ ARGUMENT_SPEC = {
     "plan_hash": {"type": "str"},
     "lease_ttl": {"type": "str", "default": "10m"},
     "takeover": {"type": "bool", "default": False},
+    "existing": {"type": "bool", "default": False},
     "process": {"type": "dict", "default": {}},
     "dead_token": {"type": "int", "no_log": False},
 }

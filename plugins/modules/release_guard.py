@@ -58,8 +58,8 @@ options:
     description: The pool that the batch leaves; empty for a group without a balancer.
     type: str
     default: ''
-  lost_balancers:
-    description: Balancers that could not be asked; the batch does not begin while there are any.
+  mute_balancers:
+    description: A sentence for each balancer that could not be asked; the batch does not begin while there are any.
     type: list
     elements: str
     default: []
@@ -106,7 +106,7 @@ reasons:
   type: list
   elements: str
   returned: when the batch is refused
-  sample: [web2 failed or is unreachable]
+  sample: ['web2 failed, is unreachable, or was left out by --limit']
 """
 
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC
@@ -124,7 +124,7 @@ ARGUMENT_SPEC = {
     "batch": {"type": "list", "elements": "str", "required": True},
     "direction": {"type": "str", "choices": ["forward", "back"], "default": "forward"},
     "pool": {"type": "str", "default": ""},
-    "lost_balancers": {"type": "list", "elements": "str", "default": []},
+    "mute_balancers": {"type": "list", "elements": "str", "default": []},
     "pool_members": {"type": "list", "elements": "dict", "default": []},
     "leaving": {"type": "list", "elements": "str", "default": []},
     "min_healthy": {"type": "int", "default": 1},

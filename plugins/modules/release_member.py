@@ -39,11 +39,11 @@ options:
     required: true
   state:
     description:
-      - V(draining) from the moment that it may be out of the pool, V(upgrading) while its application is changed, V(ready)
-        when it serves the new version.
+      - V(draining) from the moment that it may be out of the pool, V(upgrading) while its application is changed, V(healthy) once
+        it has passed its health gate, V(ready) when it serves the new version.
       - V(rolled_back) when it serves the version it had before, V(failed) when it serves neither and stays out of the pool.
     type: str
-    choices: [draining, upgrading, ready, failed, rolled_back]
+    choices: [draining, upgrading, healthy, ready, failed, rolled_back]
     required: true
   version_before:
     description: The version it ran before; the first one recorded in a release stays.
@@ -94,7 +94,7 @@ ARGUMENT_SPEC = {
     "token": {"type": "int", "required": True, "no_log": False},
     "host": {"type": "str", "required": True},
     "web_group": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["draining", "upgrading", "ready", "failed", "rolled_back"], "required": True},
+    "state": {"type": "str", "choices": ["draining", "upgrading", "healthy", "ready", "failed", "rolled_back"], "required": True},
     "version_before": {"type": "str"},
     "version_after": {"type": "str"},
     "reason": {"type": "str"},

@@ -66,7 +66,12 @@ def run_release(params: dict, check_mode: bool) -> dict:
 
 def _open(store: Store, params: dict) -> dict:
     release, token, is_new = store.open(
-        params["version"], params["process"], _ttl(params), params["dead_token"], params["takeover"]
+        params["version"],
+        params["process"],
+        _ttl(params),
+        params["dead_token"],
+        params["takeover"],
+        params["existing"],
     )
     return {**_described(release if not is_new else None, release), "token": token, "new": is_new}
 
@@ -235,7 +240,7 @@ def guard(params: dict, check_mode: bool) -> dict:
     if check_mode:
         reasons = [reason for reason in reasons if "earlier batch" not in reason]
     reasons += guard_rules.capacity_reasons(
-        params["pool"], params["pool_members"], params["leaving"], params["lost_balancers"], params["min_healthy"]
+        params["pool"], params["pool_members"], params["leaving"], params["mute_balancers"], params["min_healthy"]
     )
     if reasons:
         raise EverupError(

@@ -21,7 +21,7 @@ def reasons_to_stop(
         version: the release's version.
         accepted: member states that end a host's part in this direction.
     """
-    reasons = [f"{host} failed or is unreachable" for host in planned if host not in alive]
+    reasons = [f"{host} failed, is unreachable, or was left out by --limit" for host in planned if host not in alive]
     first = min((planned.index(host) for host in batch if host in planned), default=0)
     earlier = planned[:first]
     strangers = [host for host in batch if host not in planned]
@@ -35,7 +35,7 @@ def reasons_to_stop(
     return reasons
 
 
-def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], lost: list[str], floor: int) -> list[str]:
+def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], mute: list[str], floor: int) -> list[str]:
     """Return for each balancer that would fall below the floor, why; empty when capacity is left.
 
     Parameters:
@@ -43,16 +43,16 @@ def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], lo
         pool_members: live members with balancer, member, state, health and serving, as ``lb_member_info`` returns them;
             nothing at all is no evidence, and so a reason.
         leaving: names of the members about to be drained.
-        lost: balancers that could not be asked.
+        mute: a sentence for each balancer that could not be asked.
         floor: how many healthy members must be left serving.
     """
     if not pool:
         return []
-    reasons = [f"balancer {balancer} is unreachable" for balancer in lost]
+    reasons = list(mute)
     pools: dict = {}
     for member in pool_members:
         pools.setdefault(member["balancer"], []).append(member)
-    if not pools and not lost:
+    if not pools and not mute:
         reasons.append(f"no balancer has said which members pool {pool} has")
     for balancer, members in pools.items():
         serving = [m["member"] for m in members if m["serving"]]

@@ -10,6 +10,10 @@ from .._errors import EverupError
 from .batches import DEFAULT_BATCH, DEFAULT_CANARY, plan_batches
 
 
+# States of a host that an earlier run has left somewhere on its way.
+STRANDED = ("draining", "upgrading", "healthy", "failed")
+
+
 def candidates(names: list, groups: Mapping) -> list[dict]:
     """Return name and hosts of each web group of a release, in the stated order.
 
@@ -40,7 +44,8 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
         version: the version to reach.
 
     Returns:
-        plan_batches()'s plan of the hosts to take, with ``finished`` hosts and, by host, ``group_of`` and ``version_before``.
+        plan_batches()'s plan of the hosts to take, with ``finished`` hosts, by host ``group_of`` and ``version_before``, and the
+        ``stranded`` ones, which an earlier run may have left out of the pool or between two versions.
     """
     groups, finished, before = [], [], {}
     for group in found:
@@ -54,7 +59,7 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
             takes.append(host)
             before[host] = (row and row["version_before"]) or (now if now != version else "")
         groups.append({**_sizes(hostvars[group["hosts"][0]], len(group["hosts"])), "name": group["name"], "hosts": takes})
-    return _completed(groups, finished, before)
+    return _completed(groups, finished, before, members)
 
 
 def plan_back(found: list[dict], hostvars: Mapping, members: Mapping) -> dict:
@@ -83,7 +88,7 @@ def plan_back(found: list[dict], hostvars: Mapping, members: Mapping) -> dict:
         for group in reversed(found)
     ]
     finished = sorted(set(members) - set(touched))
-    return _completed(groups, finished, {host: row["version_before"] for host, row in touched.items()})
+    return _completed(groups, finished, {host: row["version_before"] for host, row in touched.items()}, members)
 
 
 def _sizes(variables: Mapping, total: int) -> dict:
@@ -100,13 +105,14 @@ def _absolute(size, total: int):
     return size
 
 
-def _completed(groups: list[dict], finished: list[str], before: dict) -> dict:
+def _completed(groups: list[dict], finished: list[str], before: dict, members: Mapping) -> dict:
     plan = plan_batches(groups)
     return {
         **plan,
         "finished": finished,
         "group_of": {host: batch["group"] for batch in plan["batches"] for host in batch["hosts"]},
         "version_before": before,
+        "stranded": [host for host in plan["hosts"] if (members.get(host) or {}).get("state") in STRANDED],
     }
 
 
@@ -129,7 +135,8 @@ def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
         hosts: every host of the release's web groups.
         hostvars: with rolling_upgrade_evidence, the registered answer of each host's health check, skipped where it has no
             health URL and missing where it was not reachable; and, once rolling_upgrade_said_version, with
-            rolling_upgrade_version_now, empty where it is not known.
+            rolling_upgrade_version_now, empty where it is not known; and rolling_upgrade_names_version, whether the health
+            condition asks for the version.
         version: the version it must run.
     """
     return [why for why in (_why_behind(host, hostvars[host], version) for host in hosts) if why]
@@ -146,7 +153,7 @@ def _why_behind(host: str, variables: Mapping, version: str) -> str:
         return f"{host} could not say which version it has installed"
     if now not in ("", version):
         return f"{host} has {now} installed"
-    if not is_asked and not now:
+    if not now and not (is_asked and variables.get("rolling_upgrade_names_version")):
         return (
             f"it cannot be known which version {host} serves: give it rolling_upgrade_health_url with a "
             "rolling_upgrade_health_condition on the version, or, with the custom strategy, rolling_upgrade_custom_version"

@@ -93,13 +93,14 @@ def check_transition(version: str, state: str, reached: str, to: str, contract_s
     )
 
 
-def check_open(version: str, releases: list[dict]) -> dict | None:
+def check_open(version: str, releases: list[dict], existing: bool = False) -> dict | None:
     """Return the release to go on with, or None when a new one is to be opened.
 
     Parameters:
         version: the version to release.
         releases: every release in the ledger, oldest first, as dicts with version, state, reached, opened_at and
             contracting_at.
+        existing: only go on with a release that is there; one that was given up is returned as it is.
 
     Raises:
         EverupError: another release is not finished, or a later one has taken this one's place.
@@ -114,6 +115,11 @@ def check_open(version: str, releases: list[dict]) -> dict | None:
                 state=release["state"],
             )
     same = [release for release in releases if release["version"] == version]
+    if existing and not same:
+        known = ", ".join(f"{release['version']} ({release['state']})" for release in releases) or "none"
+        raise EverupError(f"There is no release {version} in the ledger; there are: {known}. Check release_version.")
+    if existing and same[-1]["state"] in _GIVEN_UP:
+        return same[-1]
     if not same:
         return None
     goes_on = same[-1]["state"] not in _GIVEN_UP

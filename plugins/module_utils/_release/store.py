@@ -13,7 +13,6 @@ from .._errors import EverupError
 from . import lease as lease_rules
 from . import states
 
-MEMBER_STATES = ("draining", "upgrading", "ready", "failed", "rolled_back")
 _RELEASE_COLUMNS = (
     "id, version, state, reached, schema_version, plan_hash, reason, opened_by, opened_at, expanding_at, expanded_at,"
     " rolling_at, rolled_at, contracting_at, contracted_at, rolling_back_at, rolled_back_at, failed_at, aborted_at"
@@ -89,7 +88,13 @@ class Store:
         return row
 
     def open(
-        self, version: str, process: dict, ttl_seconds: float, dead_token: int | None = None, takeover: bool = False
+        self,
+        version: str,
+        process: dict,
+        ttl_seconds: float,
+        dead_token: int | None = None,
+        takeover: bool = False,
+        existing: bool = False,
     ) -> tuple[dict, int, bool]:
         """Take the lease and open a release, or go on with it.
 
@@ -107,7 +112,7 @@ class Store:
             verdict = lease_rules.may_take(row, process, row["seconds_left"] or 0.0, dead_token, takeover)
             token = row["token"] + (1 if verdict == "take" else 0)
             self._write_lease(row["token"], token, process, ttl_seconds)
-            release = states.check_open(version, self.releases())
+            release = states.check_open(version, self.releases(), existing)
             is_new = release is None
             if is_new:
                 release = self._insert_release(version)
@@ -217,8 +222,9 @@ class Store:
             before = self.find(version)
             if before["state"] in ("open", "expanding", "rolling", "contracting", "rolling_back"):
                 self._write_state(before, "failed", reason, None, None)
-            self.ledger.event("release_failed", before["id"], version, reason=reason, before=before["state"])
             after = self.find(version)
+            what = "release_failed" if after["state"] != before["state"] else "run_refused"
+            self.ledger.event(what, before["id"], version, reason=reason, before=before["state"])
         self.close(token)
         return before, after
 

@@ -39,8 +39,8 @@ def test_hosts(batch, members, expected):
 
 def test_a_host_that_ansible_has_lost_is_named_once_wherever_it_stands():
     assert reasons(["web2"], alive=["web2", "web3"]) == [
-        "web1 failed or is unreachable",
-        "web4 failed or is unreachable",
+        "web1 failed, is unreachable, or was left out by --limit",
+        "web4 failed, is unreachable, or was left out by --limit",
     ]
 
 
@@ -85,8 +85,8 @@ def test_capacity(members, leaving, floor, expected):
 
 
 def test_a_lost_balancer_stops_the_batch():
-    assert capacity_reasons("shop", THREE, ["web1"], ["lb2"], 1) == ["balancer lb2 is unreachable"]
-    assert capacity_reasons("shop", [], ["web1"], ["lb1"], 1) == ["balancer lb1 is unreachable"]
+    assert capacity_reasons("shop", THREE, ["web1"], ["balancer lb2 is mute"], 1) == ["balancer lb2 is mute"]
+    assert capacity_reasons("shop", [], ["web1"], ["balancer lb1 is mute"], 1) == ["balancer lb1 is mute"]
 
 
 def test_without_a_pool_there_is_no_floor():

@@ -127,8 +127,8 @@ def test_back_refuses_what_it_cannot_know():
     ("evidence", "now", "expected"),
     [
         (HEALTHY, "2", ""),
-        (HEALTHY, "", ""),
-        (HEALTHY, None, ""),
+        (HEALTHY, "", "it cannot be known which version web1 serves: give it rolling_upgrade_health_url"),
+        (HEALTHY, None, "it cannot be known which version web1 serves: give it rolling_upgrade_health_url"),
         (HEALTHY, "1", "web1 has 1 installed"),
         (SICK, "2", "web1 does not serve 2: was not healthy within 15 s"),
         (SICK, "1", "web1 does not serve 2: was not healthy within 15 s"),
@@ -155,8 +155,14 @@ def test_a_version_that_an_earlier_play_has_kept_is_no_evidence():
     assert rollout.behind(["web1"], hosts, "2") == ["web1 could not say which version it has installed"]
 
 
+def test_a_health_condition_on_the_version_is_as_good_as_the_version():
+    asked = {"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_said_version": True}
+    assert rollout.behind(["web1"], variables(web1={**asked, "rolling_upgrade_names_version": True}), "2") == []
+
+
 def test_every_host_is_asked():
-    hosts = variables(web2={"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_said_version": True})
+    asked = {"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_said_version": True, "rolling_upgrade_version_now": "2"}
+    hosts = variables(web2=asked)
     assert rollout.behind(["web1", "web2", "web3"], hosts, "2") == ["web1 did not answer", "web3 did not answer"]
 
 
