@@ -30,10 +30,18 @@ lint: $(VENV)/.ready ## Check style, playbooks, changelog fragments and plugin d
 	@$(BIN)/python scripts/variables-doc --check
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
-integration: setup ## Run the integration tests on real servers
-	@$(BIN)/pytest -q tests/integration
+modules: setup ## Run the unit tests and the integration tests of the modules on real servers
+	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app health lb migrations release_ledger shop)
 
-test: setup lint sanity unit integration molecule floor ## Run everything, as CI does
+releases: setup ## Run whole releases: the story of one with all that goes wrong, and one whose controller is killed at every step
+	@$(BIN)/pytest -q tests/integration/rollout tests/integration/kill
+
+checks: lint sanity floor
+
+test: setup ## Run everything, as CI does
+	@$(MAKE) --no-print-directory -j2 --output-sync=target checks modules
+	@$(MAKE) --no-print-directory releases
+	@$(MAKE) --no-print-directory molecule
 
 molecule: $(VENV)/.ready ## Release to real hosts made out of namespaces: three groups, a balancer, a database (needs root)
 	@[ "$$(id -u)" = 0 ] || { echo "make molecule makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
@@ -46,7 +54,7 @@ unit: $(VENV)/.ready ## Run the unit tests
 	@$(BIN)/pytest -q tests/unit
 
 floor: .venv-floor/.ready ## Run the tests of modules and plugins on the oldest ansible-core that is promised
-	@.venv-floor/bin/pytest -q tests/unit tests/integration/app tests/integration/health tests/integration/rollout/test_rollback_and_secrets.py
+	@.venv-floor/bin/pytest -q tests/unit tests/integration/app tests/integration/health "tests/integration/rollout/test_rollback_and_secrets.py::test_a_release_with_its_contract_in_one_run"
 
 lock: ## Renew the lock files from requirements.in and requirements-floor.in
 	@for name in requirements requirements-floor; do \
@@ -56,4 +64,4 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 docs: $(VENV)/.ready ## Write docs/variables.md from the roles
 	@$(BIN)/python scripts/variables-doc
 
-.PHONY: help packages setup demo docs test integration molecule lint sanity unit floor lock
+.PHONY: help packages setup demo docs test checks modules releases molecule lint sanity unit floor lock

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from .._errors import EverupError
 from .batches import DEFAULT_BATCH, DEFAULT_CANARY, plan_batches
 
-
 # States of a host that an earlier run has left somewhere on its way.
 STRANDED = ("draining", "upgrading", "healthy", "failed")
 
