@@ -114,7 +114,7 @@ def _edited(migration: Migration, row: Row) -> str:
     if row.state == APPLIED:
         return (
             f"{migration.source}:1:1: the file changed after it was applied at {row.finished_at} by {row.applied_by} {then}: "
-            "put the old text back and write a new script"
+            "put the old text back, and write the change as a new script with a higher version"
         )
     return (
         f"{migration.source}:1:1: the file changed after {row.statements_done} of {row.statements_total} statements of its old "

@@ -100,7 +100,7 @@ def _check_soak(store: Store, params: dict) -> None:
     if left is not None and left > 0:
         raise EverupError(
             f"Release {params['version']} serves all traffic since {release['rolled_at']}; its soak of {params['soak']} has "
-            f"{left:.0f} s left. Run contract.yml again after that.",
+            f"{left:.0f} s left. Run everup.deploy.contract again after that.",
             soak_seconds_left=left,
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from .._errors import EverupError
 from .batches import DEFAULT_BATCH, DEFAULT_CANARY, plan_batches
 
+_LAST_WORDS = 300  # characters of a failed command's output
 # States of a host that an earlier run has left somewhere on its way.
 STRANDED = ("draining", "upgrading", "healthy", "failed")
 
@@ -214,6 +215,12 @@ def stops(hosts: list, hostvars: Mapping) -> list[str]:
 
 
 def failure_reason(result: Mapping) -> str:
-    """Return why a task failed: its message, or those of the failed items of a loop."""
+    """Return why a task failed: its message, or those of the failed items of a loop, with the last words of a command."""
     items = [item for item in result.get("results", []) if item.get("failed") or item.get("unreachable")]
-    return "; ".join(str(item.get("msg") or "no reason given") for item in items or [result])
+    return "; ".join(_why_failed(item) for item in items or [result])
+
+
+def _why_failed(item: Mapping) -> str:
+    said = " ".join(str(item.get("stderr") or item.get("stdout") or "").split())[-_LAST_WORDS:]
+    message = str(item.get("msg") or "no reason given")
+    return f"{message} (exit code {item['rc']}): {said}" if item.get("rc") and said else message

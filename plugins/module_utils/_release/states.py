@@ -29,21 +29,21 @@ _RULES = {
 STATES = tuple(_RULES)
 
 _NEXT_STEP = {
-    "open": "run expand.yml",
-    "expanding": "run expand.yml again",
-    "expanded": "run rollout.yml",
-    "rolling": "run rollout.yml again, or rollback.yml",
-    "rolled": "run contract.yml after the soak, or rollback.yml",
-    "contracting": "run contract.yml again",
+    "open": "run everup.deploy.expand",
+    "expanding": "run everup.deploy.expand again",
+    "expanded": "run everup.deploy.rollout",
+    "rolling": "run everup.deploy.rollout again, or everup.deploy.rollback",
+    "rolled": "run everup.deploy.contract after the soak, or everup.deploy.rollback",
+    "contracting": "run everup.deploy.contract again",
     "contracted": "nothing is left to do",
-    "rolling_back": "run rollback.yml again",
+    "rolling_back": "run everup.deploy.rollback again",
     "rolled_back": "release another version",
     "aborted": "release another version",
 }
 _AFTER_FAILURE = {
-    "open": "run expand.yml again, or abort it",
-    "expanded": "run rollout.yml again, or rollback.yml",
-    "rolled": "run contract.yml again",
+    "open": "run everup.deploy.expand again, or abort it",
+    "expanded": "run everup.deploy.rollout again, or everup.deploy.rollback",
+    "rolled": "run everup.deploy.contract again",
 }
 
 
@@ -83,7 +83,7 @@ def check_transition(version: str, state: str, reached: str, to: str, contract_s
         )
     if to == "aborted" and touched:
         raise EverupError(
-            f"Release {version} cannot be aborted: {', '.join(touched)} may already run it. Run rollback.yml instead.",
+            f"Release {version} cannot be aborted: {', '.join(touched)} may already run it. Run everup.deploy.rollback instead.",
             state=state,
         )
     if state in states or (state == "failed" and reached in milestones):
@@ -133,7 +133,7 @@ def check_open(version: str, releases: list[dict], existing: bool = False) -> di
             + (
                 "Its contract has started, and what only the old version used may be gone: release a newer version."
                 if newest["contracting_at"]
-                else f"To go back, run rollback.yml for {newest['version']}."
+                else f"To go back, run everup.deploy.rollback for {newest['version']}."
             ),
             later=newest["version"],
             state=newest["state"],

@@ -34,7 +34,7 @@ def roll(db, token, hosts=("web1",), version="2.4.0"):
 def test_from_open_to_contracted(db):
     first = db.release("open", process=ANN)
     assert (first["changed"], first["new"], first["token"], first["release"]["state"]) == (True, True, 1, "open")
-    assert first["next_step"] == "run expand.yml"
+    assert first["next_step"] == "run everup.deploy.expand"
     token = first["token"]
     rolled = roll(db, token, ["web1", "web2"])
     assert (rolled["changed"], rolled["release"]["reached"]) == (True, "rolled")
@@ -114,7 +114,7 @@ def test_failing_and_going_on(db):
     advance(db, "expanding", token)
     failed = db.release("fail", token=token, reason="no disk")
     assert (failed["release"]["state"], failed["release"]["reason"]) == ("failed", "no disk")
-    assert failed["next_step"] == "run expand.yml again, or abort it"
+    assert failed["next_step"] == "run everup.deploy.expand again, or abort it"
     assert db.release_info()["lease"]["holder"] is None
     token = opened(db, process=BOB)
     assert token == 2

@@ -105,7 +105,7 @@ def test_the_next_version_has_to_wait_until_the_broken_one_is_rolled_back(deploy
     run = deploy.run("release.yml")
     assert run.code != 0
     assert f"release {BROKEN} is 'failed'" in run.flat
-    assert "rollback.yml" in run.flat
+    assert "everup.deploy.rollback" in run.flat
     run = deploy.run("everup.deploy.rollback", version=BROKEN)
     assert run.code == 0, run.output[-4000:]
     assert deploy.state(BROKEN) == "rolled_back"

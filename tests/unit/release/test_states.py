@@ -53,7 +53,7 @@ def test_contract_goes_on_after_it_has_started():
 
 
 def test_a_release_on_hosts_is_not_aborted():
-    with pytest.raises(EverupError, match=r"cannot be aborted: web1, web2 may already run it\. Run rollback\.yml"):
+    with pytest.raises(EverupError, match=r"cannot be aborted: web1, web2 may already run it\. Run everup\.deploy\.rollback"):
         transition("expanded", "expanded", "aborted", touched=["web1", "web2"])
 
 
@@ -81,8 +81,8 @@ def test_milestones(to, reached, expected):
 def test_every_state_says_what_comes_next():
     for state, reached in ALLOWED:
         assert states.next_step(state, reached)
-    assert states.next_step("failed", "expanded") == "run rollout.yml again, or rollback.yml"
-    assert states.next_step("failed", "rolled") == "run contract.yml again"
+    assert states.next_step("failed", "expanded") == "run everup.deploy.rollout again, or everup.deploy.rollback"
+    assert states.next_step("failed", "rolled") == "run everup.deploy.contract again"
 
 
 def release(version, state, reached=None, contracting_at=None):
@@ -130,7 +130,7 @@ def test_a_version_that_was_given_up_begins_anew(state):
 
 def test_a_release_whose_place_was_taken_is_not_opened_again():
     with pytest.raises(
-        EverupError, match=r"release 2, opened at T0, has taken its place and is 'rolled'\. To go back, run rollback"
+        EverupError, match=r"release 2, opened at T0, has taken its place and is 'rolled'\. To go back, run everup\.deploy\.rollback"
     ):
         states.check_open("1", [release("1", "rolled"), release("2", "rolled")])
     with pytest.raises(EverupError, match="Its contract has started"):

@@ -29,7 +29,7 @@ def test_everything():
     release = {"version": "2", "state": "rolling", "opened_at": "T0", "rolling_at": "T1", "opened_by": "ann", "reason": "late"}
     lease = {"holder": "ann@c1", "holder_process": {"pid": 7}, "taken_at": "T2", "seconds_left": 59.6}
     row = {"state": "ready", "version_before": None, "version_after": "2", "changed_at": "T3", "reason": "why"}
-    facts = {"release": release, "lease": lease, "members": {"web1": row}, "next_step": "run rollout.yml again"}
+    facts = {"release": release, "lease": lease, "members": {"web1": row}, "next_step": "run everup.deploy.rollout again"}
     lines = status_lines(facts, {**MIGRATIONS, "expand": expand})
     assert lines == [
         "database    sqlite 3.40",
@@ -40,7 +40,7 @@ def test_everything():
         "contract    at nothing yet, pending: none",
         "release     2 is rolling since T1, opened by ann",
         "            late",
-        "next        run rollout.yml again",
+        "next        run everup.deploy.rollout again",
         "lease       ann@c1, process 7, since T2, expires in 60 s",
         "web1        ready       ? -> 2               T3  why",
     ]
