@@ -130,7 +130,7 @@ def test_a_version_that_was_given_up_begins_anew(state):
 
 def test_a_release_whose_place_was_taken_is_not_opened_again():
     with pytest.raises(
-        EverupError, match=r"release 2, opened at T0, has taken its place and is 'rolled'\. To go back, run everup\.deploy\.rollback"
+        EverupError, match=r"release 2, .* has taken its place and is 'rolled'\. To go back, run everup\.deploy\.rollback"
     ):
         states.check_open("1", [release("1", "rolled"), release("2", "rolled")])
     with pytest.raises(EverupError, match="Its contract has started"):
