@@ -1,3 +1,4 @@
 -- everup: transaction=none
-CREATE INDEX CONCURRENTLY orders_profile_id ON orders (profile_id, id);
-CREATE INDEX CONCURRENTLY addresses_profile_id ON addresses (profile_id);
+-- everup: idempotent
+CREATE INDEX CONCURRENTLY IF NOT EXISTS orders_profile_id ON orders (profile_id, id);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS addresses_profile_id ON addresses (profile_id);
