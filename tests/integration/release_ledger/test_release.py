@@ -72,7 +72,7 @@ def test_opening_again_goes_on(db):
 def test_a_transition_that_is_not_allowed_changes_nothing(db):
     token = opened(db)
     before = db.release_info()["release"]
-    with pytest.raises(EverupError, match="is 'open' and cannot become 'rolling': run expand"):
+    with pytest.raises(EverupError, match="is 'open' and cannot become 'rolling': run everup.deploy.expand"):
         advance(db, "rolling", token)
     assert db.release_info()["release"] == before
     with pytest.raises(EverupError, match=r"no release 9 in this database's ledger"):
@@ -370,7 +370,7 @@ def test_the_guard(db):
     with pytest.raises(EverupError, match="web1 of an earlier batch is 'ready'"):
         db.guard(**hosts, batch=["web2"], direction="back")
     with pytest.raises(EverupError, match="balancer lb1 is unreachable"):
-        db.guard(**hosts, batch=["web2"], pool="shop", lost_balancers=["lb1"], leaving=["web2"])
+        db.guard(**hosts, batch=["web2"], pool="shop", mute_balancers=["balancer lb1 is unreachable"], leaving=["web2"])
 
 
 def test_the_module_itself(db):
