@@ -223,17 +223,18 @@ class Runner:
                 tries = max(tries, self._with_lock_budget(migration, one_statement, statement))
                 with self.db.transaction():
                     self.history.progress(migration, number)
+            with self.db.transaction():
+                self._fence()
+                self.history.finish(migration)
+                self.ledger.event(
+                    "script_applied",
+                    subject=migration.source,
+                    phase=self.history.phase,
+                    release=self.release_version,
+                )
         except (DatabaseError, LeaseLost) as error:
             self._record_failure(migration, error)
             raise
-        with self.db.transaction():
-            self.history.finish(migration)
-            self.ledger.event(
-                "script_applied",
-                subject=migration.source,
-                phase=self.history.phase,
-                release=self.release_version,
-            )
         return tries
 
     def _record_failure(self, migration: Migration, error: EverupError) -> None:

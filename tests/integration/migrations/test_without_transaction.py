@@ -150,3 +150,16 @@ def test_vacuum_and_wal(sqlite_database):
     db.write("1_x.sql", HEAD + "PRAGMA journal_mode = WAL;\nVACUUM;")
     assert db.migrate()["current"] == "1"
     assert db.query("PRAGMA journal_mode") == [("wal",)]
+
+
+def test_a_run_whose_lease_is_taken_in_the_last_statement_does_not_finish(db):
+    token = db.release("open")["token"]
+    taken = "UPDATE everup_lease SET token = token + 1"
+    prepare(db, f"INSERT INTO log VALUES ('a');\n{taken}")
+    with pytest.raises(EverupError, match="The lease is lost"):
+        db.migrate(lease_token=token)
+    assert (db.history()["2"]["state"], db.history()["2"]["statements_done"]) == ("failed", 2)
+    assert db.events().count("script_applied") == 1
+    db.migrate()
+    assert log(db) == ["a"]
+    assert db.history()["2"]["state"] == "applied"
