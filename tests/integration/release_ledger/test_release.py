@@ -72,7 +72,7 @@ def test_opening_again_goes_on(db):
 def test_a_transition_that_is_not_allowed_changes_nothing(db):
     token = opened(db)
     before = db.release_info()["release"]
-    with pytest.raises(EverupError, match="is 'open' and cannot become 'rolling': run everup.deploy.expand"):
+    with pytest.raises(EverupError, match=r"is 'open' and cannot become 'rolling': run everup\.deploy\.expand"):
         advance(db, "rolling", token)
     assert db.release_info()["release"] == before
     with pytest.raises(EverupError, match=r"no release 9 in this database's ledger"):
