@@ -33,14 +33,17 @@ lint: $(VENV)/.ready ## Check style, playbooks, changelog fragments and plugin d
 modules: setup ## Run the unit tests and the integration tests of the modules on real servers
 	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app health lb migrations release_ledger shop)
 
-releases: setup ## Run whole releases: the story of one with all that goes wrong, and one whose controller is killed at every step
-	@$(BIN)/pytest -q tests/integration/rollout tests/integration/kill
+story: setup ## Run releases with all that goes wrong on the way
+	@$(BIN)/pytest -q tests/integration/rollout
+
+killed: setup ## Run a release whose controller is killed at every step
+	@$(BIN)/pytest -q tests/integration/kill
 
 checks: lint sanity floor
 
 test: setup ## Run everything, as CI does
 	@$(MAKE) --no-print-directory -j2 --output-sync=target checks modules
-	@$(MAKE) --no-print-directory releases
+	@$(MAKE) --no-print-directory -j2 --output-sync=target story killed
 	@$(MAKE) --no-print-directory molecule
 
 molecule: $(VENV)/.ready ## Release to real hosts made out of namespaces: three groups, a balancer, a database (needs root)
@@ -64,4 +67,4 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 docs: $(VENV)/.ready ## Write docs/variables.md from the roles
 	@$(BIN)/python scripts/variables-doc
 
-.PHONY: help packages setup demo docs test checks modules releases molecule lint sanity unit floor lock
+.PHONY: help packages setup demo docs test checks modules story killed molecule lint sanity unit floor lock
