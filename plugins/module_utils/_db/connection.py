@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from .engines.base import Engine
-from .engines.postgresql import PostgresqlEngine, connection_string
+from .engines.postgresql import PostgresqlEngine
 from .engines.sqlite import SqliteEngine
-from .errors import DatabaseError
+
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (SqliteEngine, PostgresqlEngine)}
 
 CONNECTION_SPEC = {
-    "engine": {"type": "str", "choices": ["sqlite", "postgresql"], "default": "sqlite"},
+    "engine": {"type": "str", "choices": list(ENGINES), "default": "sqlite"},
     "login_db": {"type": "str", "aliases": ["db", "database"]},
     "login_host": {"type": "str", "default": "localhost"},
     "login_port": {"type": "int"},
@@ -41,14 +42,4 @@ def connect(params: dict, create: bool = False) -> Engine:
     Raises:
         DatabaseError: options are missing or contradict each other, or the connection fails.
     """
-    if params["engine"] == "sqlite":
-        if params["connection_string"]:
-            raise DatabaseError("connection_string is for server engines: give the SQLite file as login_db.")
-        if not params["login_db"]:
-            raise DatabaseError("login_db is missing: it is the path of the SQLite database file.")
-        if params["schema"]:
-            raise DatabaseError("SQLite has no schemas: leave schema empty and use table_prefix.")
-        return SqliteEngine(params["login_db"], params["application_name"], create)
-    if not params["login_db"] and not params["connection_string"]:
-        raise DatabaseError("login_db or connection_string is missing: which database is it?")
-    return PostgresqlEngine(connection_string(params, params["application_name"]), params["schema"], params["connect_timeout"])
+    return ENGINES[params["engine"]].from_options(params, create)

@@ -2,7 +2,7 @@
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC, connect
-from ansible_collections.everup.deploy.plugins.module_utils._db.engines.postgresql import PostgresqlEngine, connection_string
+from ansible_collections.everup.deploy.plugins.module_utils._db.engines.postgresql import PostgresqlEngine
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.sqlite import SqliteEngine
 from ansible_collections.everup.deploy.plugins.module_utils._db.errors import DatabaseError
 from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Names
@@ -78,7 +78,7 @@ def test_options_become_a_connection_string():
         "odbc_driver": "x",
         "login_port": 6000,
     }
-    parts = odbc_parts(connection_string(options, "it's ours"))
+    parts = odbc_parts(PostgresqlEngine.connection_string(options, "it's ours"))
     assert parts == {
         "driver": "{x}",
         "server": "localhost",
@@ -96,7 +96,7 @@ def test_options_become_a_connection_string():
 @pytest.mark.parametrize("option", ["login_host", "login_db", "login_user", "login_unix_socket"])
 def test_an_option_cannot_bring_in_another(option):
     with pytest.raises(DatabaseError, match=f"{option} may not hold ';'"):
-        connection_string({**DEFAULTS, "odbc_driver": "x", option: "a;PWD=b"}, "x")
+        PostgresqlEngine.connection_string({**DEFAULTS, "odbc_driver": "x", option: "a;PWD=b"}, "x")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_option_cannot_bring_in_another(option):
     ],
 )
 def test_a_whole_connection_string_gets_what_it_lacks(given, added):
-    parts = odbc_parts(connection_string({**DEFAULTS, "connection_string": given}, "me"))
+    parts = odbc_parts(PostgresqlEngine.connection_string({**DEFAULTS, "connection_string": given}, "me"))
     assert {key: value for key, value in parts.items() if key not in odbc_parts(given)} == added
 
 

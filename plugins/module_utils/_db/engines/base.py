@@ -60,6 +60,19 @@ class Engine(ABC):
     types: dict = {}  # noqa: RUF012 - a constant of each engine
     schema = ""
 
+    @classmethod
+    @abstractmethod
+    def from_options(cls, params: dict, create: bool) -> Engine:
+        """Connect as the modules' connection options say.
+
+        Parameters:
+            params: module parameters with CONNECTION_SPEC.
+            create: an embedded database that does not exist yet is created.
+
+        Raises:
+            DatabaseError: options are missing or contradict each other, or the connection fails.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """End the connection, and with it every lock of the session."""

@@ -13,24 +13,15 @@ without parameters.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import re
-from contextlib import contextmanager
-from typing import Iterator
+from dataclasses import replace
 
 from ..._redact import odbc_parts, odbc_quote
 from ..errors import DatabaseError, LockTimeout
 from ..lexis import Lexis, ScriptError, Statement, tokens
-from .base import Blocker, Engine
-
-try:
-    import pyodbc
-
-    PYODBC_ERROR = ""
-except ImportError as import_error:  # said when the engine is used, with what to install
-    pyodbc = None
-    PYODBC_ERROR = str(import_error)
+from .base import Blocker
+from .odbc import OdbcEngine, driver_text, installed_drivers, rows_of
 
 _DRIVERS = ("PostgreSQL Unicode", "PostgreSQL Unicode(x64)", "PostgreSQL")
 # A deadlock is found after deadlock_timeout, 1 s unless set, and so before the lock time-out: the way on is the same.
@@ -73,19 +64,12 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 """
 
 
-class PostgresqlEngine(Engine):
-    """One session of a PostgreSQL server, 13 or newer.
-
-    Parameters:
-        connection_string: a whole ODBC connection string.
-        schema: schema of the collection's own tables; empty for the first of the search path.
-        connect_timeout: seconds to wait for the server.
-
-    Raises:
-        DatabaseError: pyodbc or the driver is missing, or the server cannot be reached or refuses us.
-    """
+class PostgresqlEngine(OdbcEngine):
+    """One session of a PostgreSQL server, 13 or newer."""
 
     name = "postgresql"
+    label = "PostgreSQL"
+    packages = ("odbc-postgresql", "postgresql-odbc")
     lexis = Lexis(
         nested_comments=True,
         escape_strings=True,
@@ -104,82 +88,35 @@ class PostgresqlEngine(Engine):
     }
 
     def __init__(self, connection_string: str, schema: str, connect_timeout: int) -> None:
-        if pyodbc is None:
-            raise DatabaseError(
-                f"pyodbc cannot be imported ({PYODBC_ERROR}): install it with 'pip install pyodbc', and unixODBC and the "
-                "driver with 'apt install unixodbc odbc-postgresql' (or 'dnf install unixODBC postgresql-odbc')."
-            )
-        self._connection_string = connection_string
-        self._connect_timeout = connect_timeout
-        self._connection = self._connect()
-        self.schema = schema
+        super().__init__(connection_string, schema, connect_timeout)
         self.reset_session()
         self._pid = self.query("SELECT pg_backend_pid() AS pid")[0]["pid"]
 
-    def _connect(self):
-        try:
-            return pyodbc.connect(self._connection_string, timeout=self._connect_timeout, autocommit=True)
-        except pyodbc.Error as error:
-            raise DatabaseError(f"PostgreSQL: no connection: {_text(error)}") from None
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def query(self, sql: str, parameters: tuple = ()) -> list[dict]:
-        cursor = self._run(sql, parameters)
-        names = [column[0].lower() for column in cursor.description or ()]
-        try:
-            return [dict(zip(names, map(_plain, row))) for row in cursor.fetchall()]
-        except pyodbc.Error as error:
-            raise _mapped(error) from error
-
-    def execute(self, sql: str, parameters: tuple = ()) -> int:
-        return self._run(sql, parameters).rowcount
+    @staticmethod
+    def connection_string(params: dict, application_name: str) -> str:
+        name = odbc_quote("application_name='" + application_name.replace("\\", "\\\\").replace("'", "\\'") + "'")
+        given = params.get("connection_string")
+        if given:
+            known = odbc_parts(given)
+            ours = {"Protocol": "7.4-1", "BoolsAsChar": "0", "pqopt": name}
+            return given.rstrip("; ") + "".join(f";{key}={value}" for key, value in ours.items() if key.lower() not in known)
+        parts = {
+            "DRIVER": odbc_quote(params.get("odbc_driver") or _driver()),
+            "SERVER": _bare(params, "login_unix_socket") or _bare(params, "login_host"),
+            "PORT": params["login_port"] or 5432,
+            "DATABASE": _bare(params, "login_db"),
+            "UID": _bare(params, "login_user"),
+            "PWD": odbc_quote(params["login_password"]) if params["login_password"] else "",
+            "SSLmode": params["ssl_mode"],
+            "Protocol": "7.4-1",
+            "BoolsAsChar": "0",
+            "pqopt": name,
+        }
+        return ";".join(f"{key}={value}" for key, value in parts.items() if value != "")
 
     def run_script_statement(self, statement: Statement) -> None:
-        sql = _without_markers(statement.text) if statement.has_marker else statement.text
-        cursor = self._run(sql, ())
-        try:
-            while cursor.nextset():
-                continue
-        except pyodbc.Error as error:
-            raise _mapped(error) from error
-
-    def _run(self, sql: str, parameters: tuple):
-        try:
-            return self._connection.execute(sql, *parameters)
-        except pyodbc.Error as error:
-            raise _mapped(error) from error
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        try:
-            self._connection.autocommit = False
-        except pyodbc.Error as error:
-            raise _mapped(error) from error
-        try:
-            yield
-            try:
-                self._connection.commit()
-            except pyodbc.Error as error:
-                raise _mapped(error) from error
-        except BaseException:
-            self._give_up()
-            raise
-        finally:
-            self._back_to_autocommit()
-
-    def _give_up(self) -> None:
-        try:
-            self._connection.rollback()
-        except pyodbc.Error:
-            return  # the session is gone, and its transaction with it
-
-    def _back_to_autocommit(self) -> None:
-        try:
-            self._connection.autocommit = True
-        except pyodbc.Error:
-            return  # the session is gone; the next statement says so
+        text = _without_markers(statement.text) if statement.has_marker else statement.text
+        super().run_script_statement(replace(statement, text=text))
 
     def set_lock_timeout(self, seconds: float | None) -> None:
         self._set("lock_timeout", _DEFAULT_LOCK_SECONDS if seconds is None else seconds)
@@ -239,16 +176,13 @@ class PostgresqlEngine(Engine):
         rows = self.query(_LOCK_HOLDER.format(key=_lock_key(name)))
         return _blocker(rows[0], since="connected") if rows else None
 
-    def blockers(self) -> list[Blocker]:
-        connection = self._connect()
-        try:
-            cursor = connection.execute(_BLOCKERS.format(pid=int(self._pid)))
-            names = [column[0] for column in cursor.description]
-            return [_blocker(dict(zip(names, row))) for row in cursor.fetchall()]
-        except pyodbc.Error as error:
-            raise _mapped(error) from error
-        finally:
-            connection.close()
+    def _blockers(self, connection) -> list[Blocker]:
+        return [_blocker(row) for row in rows_of(connection.execute(_BLOCKERS.format(pid=int(self._pid))))]
+
+    def _mapped(self, error) -> DatabaseError:
+        state = error.args[0] if error.args else ""
+        kind = LockTimeout if state in _LOCK_TIMEOUT_STATES else DatabaseError
+        return kind(f"PostgreSQL: {driver_text(error)} (SQLSTATE {state})", sqlstate=state)
 
     def create_schema(self) -> None:
         if self.schema and not self.query("SELECT 1 FROM pg_namespace WHERE nspname = ?", (self.schema,)):
@@ -296,37 +230,6 @@ class PostgresqlEngine(Engine):
             )
 
 
-def connection_string(params: dict, application_name: str) -> str:
-    """Return the ODBC connection string of the login options.
-
-    Parameters:
-        params: the module's connection options.
-        application_name: what pg_stat_activity shows of us.
-
-    Raises:
-        DatabaseError: no driver is installed.
-    """
-    name = odbc_quote("application_name='" + application_name.replace("\\", "\\\\").replace("'", "\\'") + "'")
-    given = params.get("connection_string")
-    if given:
-        known = odbc_parts(given)
-        ours = {"Protocol": "7.4-1", "BoolsAsChar": "0", "pqopt": name}
-        return given.rstrip("; ") + "".join(f";{key}={value}" for key, value in ours.items() if key.lower() not in known)
-    parts = {
-        "DRIVER": odbc_quote(params.get("odbc_driver") or _driver()),
-        "SERVER": _bare(params, "login_unix_socket") or _bare(params, "login_host"),
-        "PORT": params["login_port"] or 5432,
-        "DATABASE": _bare(params, "login_db"),
-        "UID": _bare(params, "login_user"),
-        "PWD": odbc_quote(params["login_password"]) if params["login_password"] else "",
-        "SSLmode": params["ssl_mode"],
-        "Protocol": "7.4-1",
-        "BoolsAsChar": "0",
-        "pqopt": name,
-    }
-    return ";".join(f"{key}={value}" for key, value in parts.items() if value != "")
-
-
 def _bare(params: dict, option: str) -> str:
     """Return an option as psqlODBC reads it: it knows braces for PWD and pqopt alone."""
     value = params[option] or ""
@@ -336,7 +239,7 @@ def _bare(params: dict, option: str) -> str:
 
 
 def _driver() -> str:
-    installed = pyodbc.drivers() if pyodbc else list(_DRIVERS)
+    installed = installed_drivers()
     for driver in _DRIVERS:
         if driver in installed:
             return driver
@@ -344,27 +247,6 @@ def _driver() -> str:
         f"No psqlODBC driver is registered (found: {', '.join(installed) or 'none'}): install it with "
         "'apt install odbc-postgresql' or 'dnf install postgresql-odbc', or name one with odbc_driver."
     )
-
-
-def _plain(value):
-    """Return a value as JSON can hold it; times are UTC because the session's zone is."""
-    if isinstance(value, datetime.datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-    return value
-
-
-def _text(error) -> str:
-    """Return the server's own sentence out of a driver's message."""
-    text = str(error.args[-1] if error.args else error)
-    text = re.sub(r"^\[\w{5}\]\s*", "", text)
-    text = re.sub(r";?\s*Error while executing the query|\s*\(\d+\) \(SQL\w+\)", "", text)
-    return " ".join(text.split())
-
-
-def _mapped(error) -> DatabaseError:
-    state = error.args[0] if error.args else ""
-    kind = LockTimeout if state in _LOCK_TIMEOUT_STATES else DatabaseError
-    return kind(f"PostgreSQL: {_text(error)} (SQLSTATE {state})", sqlstate=state)
 
 
 def _lock_key(name: str) -> int:

@@ -77,6 +77,16 @@ class SqliteEngine(Engine):
             raise DatabaseError(f"The SQLite database {path} cannot be opened: {error}") from error
         self._connection.set_progress_handler(self._over_deadline, 10_000)
 
+    @classmethod
+    def from_options(cls, params: dict, create: bool) -> SqliteEngine:
+        if params["connection_string"]:
+            raise DatabaseError("connection_string is for server engines: give the SQLite file as login_db.")
+        if not params["login_db"]:
+            raise DatabaseError("login_db is missing: it is the path of the SQLite database file.")
+        if params["schema"]:
+            raise DatabaseError("SQLite has no schemas: leave schema empty and use table_prefix.")
+        return cls(params["login_db"], params["application_name"], create)
+
     def close(self) -> None:
         if self._lock_file:
             self._lock_file.close()
