@@ -20,16 +20,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
-from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC
-from ansible_collections.everup.deploy.plugins.module_utils._release.commands import release_info
-
 from lab.load_process import LoadProcess
 from lab.load_report import summarise
 from lab.process import LabError
 from lab.shop import stop_leftovers
 from lab.site import ROOT, Site
 
-LEAST_REQUESTS = 10_000
 PHASES = {"expand": ("expanding_at", "expanded_at"), "rolling": ("rolling_at", "rolled_at")}
 PHASES_CONTRACT = {"contract": ("contracting_at", "contracted_at")}
 PHASES_BREAK = {"expand": ("expanding_at", "expanded_at"), "rolling": ("rolling_at", "failed_at")}
@@ -91,12 +87,6 @@ def play(site: Site, title: str, *arguments: str) -> int:
             process.wait(timeout=30)
 
 
-def release(site: Site, version: str) -> dict:
-    """Return the ledger's row of a release."""
-    defaults = {name: option.get("default") for name, option in CONNECTION_SPEC.items()}
-    return release_info({**defaults, **site.login, "version": version, "soak": "", "events": 0})["release"]
-
-
 def durations(row: dict, phases: dict) -> dict:
     """Return the seconds that each phase took, from the ledger's times."""
     seconds = {}
@@ -139,8 +129,8 @@ def run(options: argparse.Namespace) -> int:
                 started = time.time()
                 phases, problems = broken_release(site) if options.broken else good_release(site)
                 ended = time.time()
-                deadline = time.monotonic() + LEAST_REQUESTS / options.rate * 3
-                while load.latest()["requests"] < LEAST_REQUESTS and time.monotonic() < deadline:
+                deadline = time.monotonic() + options.least / options.rate * 3
+                while load.latest()["requests"] < options.least and time.monotonic() < deadline:
                     time.sleep(0.5)
             say("The load ends, and reads every order once more.")
             figures = summarise(load.finish(), started, ended)
@@ -159,7 +149,7 @@ def good_release(site: Site) -> tuple[dict, list[str]]:
         code = play(site, title, "everup.deploy.contract", *version, "-e", f"contract_soak={SOAK_SECONDS}s")
         problems += [f"the contract ended with {code}"] if code else []
     play(site, "Status", "everup.deploy.status")
-    return durations(release(site, "2.0.0"), PHASES | PHASES_CONTRACT), problems + problems_after(site, "2.0.0")
+    return durations(site.ledger("2.0.0")["release"], PHASES | PHASES_CONTRACT), problems + problems_after(site, "2.0.0")
 
 
 def broken_release(site: Site) -> tuple[dict, list[str]]:
@@ -169,7 +159,7 @@ def broken_release(site: Site) -> tuple[dict, list[str]]:
     quick = ["-e", "rolling_upgrade_health_timeout=8"]
     code = play(site, f"Release {version}", "release.yml", "-e", f"release_version={version}", *quick)
     problems = [] if code else ["the release of a broken version ended well"]
-    row = release(site, version)
+    row = site.ledger(version)["release"]
     play(site, "Status", "everup.deploy.status")
     return durations(row, PHASES_BREAK), problems + problems_after(site, "1.0.0")
 
@@ -200,6 +190,7 @@ def main() -> int:
     parser.add_argument("--broken", action="store_true", help="release a version that fails its health check")
     parser.add_argument("--directory", default=str(ROOT / "build" / "demo"))
     parser.add_argument("--rate", type=float, default=120.0, help="requests per second")
+    parser.add_argument("--least", type=int, default=10_000, help="requests before it ends")
     parser.add_argument("--before", type=float, default=15.0, help="seconds of load before the release")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminated)

@@ -12,6 +12,15 @@ from pathlib import Path
 from .ports import free_port
 
 
+def ask(path: str, text: str) -> str:
+    """Send one command to the runtime API behind a Unix socket and return the answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(path)
+        connection.sendall(text.encode() + b"\n")
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
 class HAProxy:
     """One HAProxy in the foreground, as a child of this process; a context manager.
 
@@ -122,11 +131,7 @@ class HAProxy:
 
     def command(self, text: str) -> str:
         """Send one command to the runtime API at level admin and return the answer."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
-            connection.connect(self.socket())
-            connection.sendall(text.encode() + b"\n")
-            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        return ask(self.socket(), text)
 
     def save_state(self) -> None:
         """Write the administrative states to ``state_file``, which the next start loads."""

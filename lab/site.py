@@ -16,6 +16,9 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from ansible_collections.everup.deploy.plugins.module_utils._release.commands import release_info
+from ansible_collections.everup.deploy.plugins.modules.release_info import ARGUMENT_SPEC
+
 from lab.haproxy import HAProxy
 from lab.postgres import Postgres
 from lab.process import LabError
@@ -35,15 +38,19 @@ class Site:
         database: ``sqlite`` or ``postgresql``.
         count: web servers.
         variables: further inventory variables of every web server.
+        balancers: how many HAProxy stand in front of all web servers; the load goes through the first.
     """
 
-    def __init__(self, directory: Path, database: str = "sqlite", count: int = 4, variables: dict | None = None) -> None:
+    def __init__(
+        self, directory: Path, database: str = "sqlite", count: int = 4, variables: dict | None = None, balancers: int = 1
+    ) -> None:
         if database not in ("sqlite", "postgresql"):
             raise LabError(f"DB is '{database}': it must be sqlite or postgresql")
         self.directory = Path(directory).resolve()
         self.database = database
         self.count = count
         self.variables = variables or {}
+        self.balancers = balancers
         self.inventory = self.directory / "inventory"
         self._stack = ExitStack()
 
@@ -68,11 +75,16 @@ class Site:
         self.migrate(FIRST_SCHEMA)
         self.farm = self._stack.enter_context(ShopFarm(self.directory, url, self.count))
         members = {server.name: (server.bind, server.port) for server in self.farm.servers}
-        (self.directory / "haproxy").mkdir(exist_ok=True)
-        self.haproxy = self._stack.enter_context(HAProxy({"shop": members}, self.directory / "haproxy"))
+        self.haproxies = {f"lb{number}": self._balancer(f"lb{number}", members) for number in range(1, self.balancers + 1)}
+        self.haproxy = self.haproxies["lb1"]
         self.url = self.haproxy.url("shop", "")
         self.write_inventory(self.hosts())
         return self
+
+    def _balancer(self, name: str, members: dict) -> HAProxy:
+        folder = self.directory / name
+        folder.mkdir(exist_ok=True)
+        return self._stack.enter_context(HAProxy({"shop": members}, folder))
 
     def _postgres_login(self) -> dict:
         server = self.postgres
@@ -89,7 +101,8 @@ class Site:
         """Return the inventory's hosts with their addresses and folders, which the shop's own group variables leave open."""
         web = {s.name: {"shop_home": str(s.home), "shop_port": s.port, **self.variables} for s in self.farm.servers}
         shared = {"shop_database": self.login, "shop_archives": str(self.directory / "archives")}
-        children = {"web": {"hosts": web}, "lb": {"hosts": {"lb1": {"haproxy_admin": self.haproxy.socket()}}}}
+        lb = {name: {"haproxy_admin": haproxy.socket()} for name, haproxy in self.haproxies.items()}
+        children = {"web": {"hosts": web}, "lb": {"hosts": lb}}
         return {"all": {"vars": shared, "children": children}}
 
     def write_inventory(self, hosts: dict) -> None:
@@ -129,6 +142,11 @@ class Site:
         command = self.command(playbook, *arguments)
         options = {"capture_output": True, "text": True, "env": self.environment()} | options
         return subprocess.run(command, timeout=timeout, cwd=SHOP, **options)
+
+    def ledger(self, version: str, events: int = 0) -> dict:
+        """Return what the ledger says about a release: its row, its members and its newest events."""
+        defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
+        return release_info({**defaults, **self.login, "version": version, "events": events})
 
     def start_play(self, playbook: str, *arguments: str, output=subprocess.PIPE) -> subprocess.Popen:
         """Start a playbook in a process group of its own and return at once."""

@@ -88,19 +88,19 @@ def check_plan(
     Raises:
         EverupError: names every script that stands in the way and the way on.
     """
-    findings = [_edited(m, row) for m, row in plan.changed if row.state == APPLIED or repair != "retry"]
+    findings = [_edited(phase, m, row) for m, row in plan.changed if row.state == APPLIED or repair != "retry"]
     if plan.applied and not out_of_order:
         newest = max(row.version for row in plan.applied)
         findings += [
-            f"{m.source}:1:1: version {m.version} is older than {newest}, which is applied: give it a newer version, or set "
-            "out_of_order if the order does not matter"
+            f"{m.source}:1:1: version {m.version} is older than {newest}, which is applied: give it a newer version, or, if the "
+            f"order does not matter, run this with {_option(phase, 'out_of_order', 'true')}"
             for m in plan.pending
             if m.version < newest
         ]
     if phase == "contract":
         findings += _without_expand(plan, expand_rows, expand_files)
     if not repair:
-        findings += [problem for row in plan.interrupted for problem in _interrupted(row, plan)]
+        findings += [problem for row in plan.interrupted for problem in _interrupted(phase, row, plan)]
     if findings:
         raise EverupError(
             f"The {phase} phase cannot run, nothing was changed:\n  " + "\n  ".join(findings),
@@ -108,7 +108,12 @@ def check_plan(
         )
 
 
-def _edited(migration: Migration, row: Row) -> str:
+def _option(phase: str, name: str, value: str) -> str:
+    """Write an option of the module, and the variable that gives it to the module in the playbooks."""
+    return f"{name}={value} (of the playbooks: -e {phase}_{name}={value})"
+
+
+def _edited(phase: str, migration: Migration, row: Row) -> str:
     """Say what to do about a file whose text is no longer what ran."""
     then = f"(checksum then {row.checksum[:12]}, now {migration.script.checksum[:12]})"
     if row.state == APPLIED:
@@ -118,7 +123,8 @@ def _edited(migration: Migration, row: Row) -> str:
         )
     return (
         f"{migration.source}:1:1: the file changed after {row.statements_done} of {row.statements_total} statements of its old "
-        f"text had run {then}: put the old text back, or run the new text from its first statement with repair=retry"
+        f"text had run {then}: put the old text back, or run the new text from its first statement with "
+        + _option(phase, "repair", "retry")
     )
 
 
@@ -139,7 +145,7 @@ def _without_expand(plan: Plan, expand_rows: list[Row], expand_files: list[Migra
     return findings
 
 
-def _interrupted(row: Row, plan: Plan) -> list[str]:
+def _interrupted(phase: str, row: Row, plan: Plan) -> list[str]:
     """Name a script that stopped in mid-way outside a transaction, unless it says that it may be repeated."""
     script = next((m.script for m in plan.pending if m.version == row.version), None)
     if script is not None and script.directives.idempotent:
@@ -152,5 +158,6 @@ def _interrupted(row: Row, plan: Plan) -> list[str]:
     return [
         f"{row.script}:1:1: was interrupted after {row.statements_done} of {row.statements_total} statements at "
         f"{row.started_at} by {row.applied_by}; statement {number}{place} may or may not have happened. Look at the database, "
-        "then run again with repair=applied if it has, or repair=retry if it has not"
+        f"then run again with {_option(phase, 'repair', 'applied')} if it has, or with {_option(phase, 'repair', 'retry')} if it "
+        "has not"
     ]

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC
-from ansible_collections.everup.deploy.plugins.module_utils._release.commands import release_info
 
 from lab.site import Site
 
@@ -64,9 +62,7 @@ class Deploy:
 
     def ledger(self, version: str = "2.0.0") -> dict:
         """Return what the ledger says about a version: release, members, events."""
-        defaults = {name: option.get("default") for name, option in CONNECTION_SPEC.items()}
-        tables = {"table_prefix": "everup_", "ledger_schema": None, "expand_table": None, "contract_table": None}
-        return release_info({**defaults, **tables, **self.site.login, "version": version, "soak": "", "events": 500})
+        return self.site.ledger(version, events=500)
 
     def state(self, version: str = "2.0.0") -> str | None:
         """Return the state of the release, None when there is none."""
@@ -77,9 +73,9 @@ class Deploy:
         """Return the state of each host in the release."""
         return {host: row["state"] for host, row in self.ledger(version)["members"].items()}
 
-    def pool(self) -> dict:
-        """Return what HAProxy says about each member."""
-        rows = [line.split(",") for line in self.site.haproxy.command("show stat").splitlines()]
+    def pool(self, balancer: str = "lb1") -> dict:
+        """Return what a HAProxy says about each member."""
+        rows = [line.split(",") for line in self.site.haproxies[balancer].command("show stat").splitlines()]
         return {row[1]: row[17] for row in rows if len(row) > 17 and row[1] in self.servers}
 
     def versions(self) -> dict:
@@ -111,8 +107,8 @@ def deploy_to():
     """Start sites; they are stopped at the end of the module."""
     sites = []
 
-    def start(directory: Path, database: str, count: int) -> Deploy:
-        site = Site(directory, database, count, QUICK)
+    def start(directory: Path, database: str, count: int, balancers: int = 1) -> Deploy:
+        site = Site(directory, database, count, QUICK, balancers)
         sites.append(site)
         return Deploy(site.__enter__())
 

@@ -8,12 +8,17 @@ from max_fail_percentage, a play begins with the hosts that the last one left ov
 
 from __future__ import annotations
 
+import json
+import shlex
+import sqlite3
 import sys
 
 import pytest
+from ansible_collections.everup.deploy.tests.support.databases import Sqlite
 
 from lab.ports import free_port
 from lab.shop import SERVICE, activate
+from lab.site import ROOT
 
 OLD, NEW, BROKEN = "1.0.0", "2.0.0", "2.0.1-broken"
 WEB = ("web1", "web2", "web3")
@@ -29,6 +34,13 @@ def restart_command(deploy, host: str, shell: str) -> dict:
     """Return a host's variables with a restart that first runs a line of shell."""
     service = [sys.executable, str(SERVICE), "restart", "--home", str(deploy.servers[host].home)]
     return {"rolling_upgrade_restart_command": ["sh", "-c", f'{shell}; exec "$@"', "sh", *service]}
+
+
+def pool_status(deploy, host: str) -> str:
+    """Return a shell command that prints what HAProxy says about a member."""
+    statistics = f"ask('{deploy.site.haproxy.socket()}', 'show stat').splitlines()"
+    program = f"from lab.haproxy import ask; print(next(row.split(',')[17] for row in {statistics} if ',{host},' in row))"
+    return f"PYTHONPATH={ROOT} {sys.executable} -c {shlex.quote(program)}"
 
 
 def unreachable_while(flag) -> dict:
@@ -55,6 +67,32 @@ def test_missing_settings_are_named(deploy):
     assert "release_version is missing" in run.flat
     assert "everup_database is missing" in run.flat
     assert "everup_migrations is missing" in run.flat
+
+
+@pytest.mark.parametrize("version", ["", "2.0 0"])
+def test_what_is_no_version_is_refused(deploy, version):
+    run = deploy.run_without_settings("everup.deploy.release", "-e", json.dumps({"release_version": version}))
+    assert run.code != 0
+    assert "release_version is missing, empty or no version" in run.flat
+
+
+def test_the_preflight_takes_the_ways_on_that_its_refusals_name(deploy, tmp_path):
+    """A script that was interrupted outside a transaction, and one that came late."""
+    database = Sqlite(tmp_path)
+    database.write("1_log.sql", "CREATE TABLE log (what text);")
+    database.write("2_x.sql", "-- everup: transaction=none\nINSERT INTO log VALUES ('a');\nINSERT INTO log VALUES ('b');\n")
+    database.migrate()
+    database.execute("UPDATE everup_expand_history SET state = 'running', statements_done = 1 WHERE version = '2'")
+    database.write("1.5_late.sql", "CREATE TABLE late (what text);")
+    settings = json.dumps({"everup_database": database.options, "everup_migrations": str(database.folder)})
+    run = deploy.run("everup.deploy.preflight", "-e", settings)
+    assert run.code != 0
+    assert "1.5_late.sql" in run.flat and "expand_out_of_order" in run.flat
+    assert "was interrupted after 1 of 2 statements" in run.flat and "expand_repair=retry" in run.flat
+    run = deploy.run("everup.deploy.preflight", "-e", settings, "-e", "expand_out_of_order=true", "-e", "expand_repair=retry")
+    assert run.code == 0, run.output[-4000:]
+    assert "expand: expand/1.5_late.sql, expand/2_x.sql" in run.flat
+    assert database.query("SELECT count(*) FROM log") == [(2,)]
 
 
 def test_check_mode_comes_to_the_end_and_changes_nothing(deploy):
@@ -85,6 +123,16 @@ def test_too_few_healthy_members_are_refused_by_name(deploy):
     assert deploy.member_states(BROKEN) == {}
     assert deploy.pool() == UP
     assert deploy.installed() == dict.fromkeys(WEB, OLD)
+
+
+def test_a_release_that_has_touched_no_host_can_be_given_up(deploy):
+    run = deploy.run("everup.deploy.abort", version="2.0.1-borken")
+    assert run.code != 0
+    assert f"There is no release 2.0.1-borken in the ledger; there are: {BROKEN} (failed)" in run.flat
+    run = deploy.run("everup.deploy.abort", version=BROKEN)
+    assert run.code == 0, run.output[-4000:]
+    assert deploy.state(BROKEN) == "aborted"
+    assert deploy.ledger(BROKEN)["lease"]["holder"] is None
 
 
 def test_a_broken_version_ends_at_the_canary_which_serves_its_old_version_again(deploy):
@@ -139,19 +187,49 @@ def test_a_host_that_becomes_unreachable_stops_the_next_batch(deploy, tmp_path):
 
 
 def test_a_host_that_fails_is_taken_back_while_the_others_of_its_batch_come_to_their_end(deploy, tmp_path):
-    flag = tmp_path / "failed"
-    deploy.vary(web3=restart_command(deploy, "web3", f"test -e {flag} || {{ touch {flag}; exit 7; }}"))
+    """It fails when it serves already, so it has to be drained once more before it is restarted."""
+    log = tmp_path / "status"
+    deploy.vary(web3=restart_command(deploy, "web3", f"{pool_status(deploy, 'web3')} >> {log}"))
+    refuse_ready = "BEFORE UPDATE ON everup_member WHEN NEW.host = 'web3' AND NEW.state = 'ready'"
+    with sqlite3.connect(deploy.site.login["login_db"]) as database:
+        database.execute(f"CREATE TRIGGER full {refuse_ready} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
     run = deploy.run("everup.deploy.rollout", "-e", "rolling_upgrade_canary=2")
+    with sqlite3.connect(deploy.site.login["login_db"]) as database:
+        database.execute("DROP TRIGGER full")
     assert run.code != 0
+    assert "the disk is full" in run.flat
     assert deploy.member_states() == {"web1": "ready", "web2": "ready", "web3": "rolled_back"}
     assert deploy.versions() == {"web1": NEW, "web2": NEW, "web3": OLD}
     assert deploy.pool() == UP
+    assert log.read_text().split() == ["DRAIN", "DRAIN"]
     assert deploy.state() == "failed"
+
+
+def test_a_run_that_has_lost_its_lease_leaves_the_host_to_the_other_run(deploy):
+    holder = "holder = 'another run', holder_process = '{}', expires_at = '2999-01-01T00:00:00.000Z'"
+    update = f"UPDATE everup_lease SET token = token + 1, {holder}"
+    steal = f"import sqlite3; db = sqlite3.connect('{deploy.site.login['login_db']}'); db.execute(\"{update}\"); db.commit()"
+    deploy.vary(web3=restart_command(deploy, "web3", f"{sys.executable} -c {shlex.quote(steal)}; exit 7"))
+    run = deploy.run("everup.deploy.rollout")
+    assert run.code != 0
+    assert "another run" in run.flat
+    assert deploy.member_states() == {"web1": "ready", "web2": "ready", "web3": "upgrading"}
+    assert deploy.installed() == dict.fromkeys(WEB, NEW)
+    assert deploy.pool() == UP | {"web3": "DRAIN"}
+    assert deploy.ledger()["events"][-1]["what"] == "member_upgrading"
     deploy.vary()
 
 
-def test_the_same_command_goes_on_with_what_is_left(deploy):
+def test_the_lease_of_another_run_is_only_taken_when_asked_to(deploy):
+    before = deploy.snapshot()
     run = deploy.run("release.yml")
+    assert run.code != 0
+    assert "another run" in run.flat and "release_takeover=true" in run.flat
+    assert deploy.snapshot() == before
+
+
+def test_the_same_command_goes_on_with_what_is_left(deploy):
+    run = deploy.run("release.yml", "-e", "release_takeover=true")
     assert run.code == 0, run.output[-4000:]
     assert "done already: web1, web2" in run.flat
     assert deploy.state() == "rolled"
