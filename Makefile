@@ -39,12 +39,8 @@ story: setup ## Run releases with all that goes wrong on the way
 killed: setup ## Run a release whose controller is killed at every step
 	@$(BIN)/pytest -q tests/integration/kill
 
-checks: lint sanity floor
-
 test: setup ## Run everything, as CI does
-	@$(MAKE) --no-print-directory -j2 --output-sync=target checks modules
-	@$(MAKE) --no-print-directory -j2 --output-sync=target story killed
-	@$(MAKE) --no-print-directory molecule
+	@$(MAKE) --no-print-directory -j2 --output-sync=target killed story modules floor molecule sanity lint
 
 molecule: $(VENV)/.ready ## Release to real hosts made out of namespaces: three groups, a balancer, a database (needs root)
 	@[ "$$(id -u)" = 0 ] || { echo "make molecule makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
@@ -67,4 +63,4 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 docs: $(VENV)/.ready ## Write docs/variables.md from the roles
 	@$(BIN)/python scripts/variables-doc
 
-.PHONY: help packages setup demo docs test checks modules story killed molecule lint sanity unit floor lock
+.PHONY: help packages setup demo docs test modules story killed molecule lint sanity unit floor lock
