@@ -23,6 +23,14 @@ options:
     description: Name of the folder of the contract phase below O(path).
     type: str
     default: contract
+  repeatable_folder:
+    description:
+      - Name of the folder of the repeatable scripts below O(path).
+      - They hold views, procedures and functions as their newest text, and run at the end of the expand phase whenever that text
+        is not the one that ran last. Their names are free; they run by name, or behind the script that
+        C(-- everup:) C(after=name) names.
+    type: str
+    default: repeatable
   placeholders:
     description:
       - Values for C(${name}) in the scripts. An undefined one is an error; C($${) is a literal C(${).

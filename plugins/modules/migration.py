@@ -14,6 +14,7 @@ description:
     at any point is continued by running it again.
   - Every script is read, decoded, split and checked before the first one runs. A script that was edited after it was applied,
     a duplicate version, an unreadable name, an undefined placeholder or an unclosed quote is an error with file, line and column.
+  - At the end of the expand phase the repeatable scripts run whose text has changed since they ran last.
   - Two runs on one database exclude each other by a session lock of the engine; the one that waits in vain names the other.
 author: everup.deploy contributors (@everup)
 extends_documentation_fragment:
@@ -112,6 +113,11 @@ applied:
   sample: [{version: '0007', description: add_profile_id, script: expand/0007_add_profile_id.sql, seconds: 0.012, tries: 1}]
 pending:
   description: The scripts that are left to apply; in check mode the ones that would be applied.
+  type: list
+  elements: dict
+  returned: success
+repeatables:
+  description: The repeatable scripts that are left to run; in check mode the ones that would be run.
   type: list
   elements: dict
   returned: success

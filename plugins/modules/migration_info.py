@@ -87,6 +87,37 @@ contract:
   type: dict
   returned: success
   contains: *phase
+repeatable:
+  description: The repeatable scripts.
+  type: dict
+  returned: success
+  contains:
+    applied:
+      description: The newest run of each.
+      type: list
+      elements: dict
+    unfinished:
+      description: Those whose newest run did not come to its end.
+      type: list
+      elements: dict
+    pending:
+      description: Those whose text is not the one that ran last, in the order in which they would run.
+      type: list
+      elements: dict
+    missing:
+      description: Those that have run and whose file is gone.
+      type: list
+      elements: str
+families:
+  description: Views, procedures and functions that live in several versions side by side, each with its versions from old to new.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - schema: dbo
+      name: spFindAllThings
+      kind: procedure
+      versions: [{name: spFindAllThings, version: 1}, {name: spFindAllThings_2, version: 2}]
 """
 
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC

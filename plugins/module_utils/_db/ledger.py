@@ -14,6 +14,7 @@ from .errors import DatabaseError, LeaseLost, LockTimeout
 from .who import whoami
 
 PHASES = ("expand", "contract")
+HISTORIES = (*PHASES, "repeatable")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CREATE_SECONDS = 15.0
 
@@ -52,7 +53,8 @@ class Names:
         return f"{self.prefix}event"
 
     def history(self, phase: str) -> str:
-        return {"expand": self.expand_history, "contract": self.contract_history}[phase]
+        own = {"expand": self.expand_history, "contract": self.contract_history}
+        return own.get(phase) or f"{self.prefix}{phase}_history"
 
     @classmethod
     def of(cls, params: dict) -> Names:
@@ -77,7 +79,7 @@ class Names:
             if not _IDENTIFIER.fullmatch(name):
                 raise DatabaseError(f"{option} is '{name}': it must be at most 63 letters, digits and underscores.")
         own = [names.steps, names.lease, names.release, names.member, names.event]
-        tables = [*own, names.expand_history, names.contract_history]
+        tables = [*own, *(names.history(history) for history in HISTORIES)]
         long = [table for table in tables if not _IDENTIFIER.fullmatch(table)]
         if long:
             raise DatabaseError(f"table_prefix '{prefix}' is too long: {long[0]} would have more than 63 characters.")
@@ -167,7 +169,7 @@ class Ledger:
                 f"The ledger {self.names.steps} is at step {done}, this everup.deploy knows {len(_STEPS)}: "
                 "a newer version of the collection has been here. Upgrade the collection."
             )
-        return done == len(_STEPS) and all(self.history_exists(phase) for phase in PHASES)
+        return done == len(_STEPS) and all(self.history_exists(history) for history in HISTORIES)
 
     def _steps_done(self) -> int:
         return self.db.query(f"SELECT coalesce(max(step), 0) AS done FROM {self.db.table(self.names.steps)}")[0]["done"]
@@ -186,9 +188,9 @@ class Ledger:
                 for statement in _STEPS[number - 1]:
                     db.execute(statement.format(**words))
                 db.execute(f"INSERT INTO {steps} (step, applied_at) VALUES (?, {db.now()})", (number,))
-            for phase in PHASES:
-                if not self.history_exists(phase):
-                    db.execute(_HISTORY.format(table=db.table(self.names.history(phase)), **self.db.types))
+            for history in HISTORIES:
+                if not self.history_exists(history):
+                    db.execute(_HISTORY.format(table=db.table(self.names.history(history)), **self.db.types))
 
     def event(self, what: str, release_id: int | None = None, subject: str = "", **detail) -> None:
         """Append one event; call it inside the transaction of what it tells about."""

@@ -32,6 +32,7 @@ class Directives:
         lock_timeout, statement_timeout: seconds, or None for the caller's value.
         idempotent: every statement may safely run twice.
         allow: lint rules that are waived, with the reason given.
+        after: names of the repeatable scripts that this one comes after.
     """
 
     transaction: bool = True
@@ -39,6 +40,7 @@ class Directives:
     statement_timeout: float | None = None
     idempotent: bool = False
     allow: dict = field(default_factory=dict)
+    after: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
     places = Places(text)
     values: dict = {}
     allow: dict = {}
+    after: list[str] = []
     in_header = True
     for token in tokens(text, lexis, source):
         if token.kind == "comment":
@@ -164,6 +167,8 @@ def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
                 if name == "allow":
                     rule, _space, reason = value.partition(" ")
                     allow[rule] = reason.strip()
+                elif name == "after" and in_header:
+                    after.append(value)
                 elif not in_header:
                     raise ScriptError(
                         source,
@@ -176,7 +181,7 @@ def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
                     values[name] = value
         elif token.kind != "space":
             in_header = False
-    return Directives(allow=allow, **values)
+    return Directives(allow=allow, after=tuple(after), **values)
 
 
 def _directive(body: str, source: str, place: tuple[int, int]) -> tuple[str, object]:
@@ -194,11 +199,13 @@ def _directive(body: str, source: str, place: tuple[int, int]) -> tuple[str, obj
         if not re.match(r"[\w-]+\s+\S", value):
             raise ScriptError(source, *place, "allow needs a rule and a reason: -- everup: allow=<rule> <reason>")
         return name, value
+    if name == "after" and value:
+        return name, value.removesuffix(".sql")
     raise ScriptError(
         source,
         *place,
         f"unknown directive '{body}': known are transaction=none, lock_timeout=<duration>, "
-        "statement_timeout=<duration>, idempotent, allow=<rule> <reason>",
+        "statement_timeout=<duration>, idempotent, allow=<rule> <reason>, and for repeatable scripts after=<name>",
     )
 
 

@@ -39,37 +39,61 @@ def read_phase(folder: str, subfolder: str, engine: Engine, placeholders: dict) 
     Raises:
         EverupError: the folder is missing, or any script is bad: every finding is listed, each with file, line and column.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise EverupError(f"The migrations folder {folder} does not exist on this host.")
     findings: list[str] = []
     migrations: list[Migration] = []
-    try:
-        paths = _scripts(root / subfolder, findings)
-    except OSError as error:
-        raise EverupError(f"The folder {error.filename} cannot be read: {error.strerror}.") from None
-    for path in paths:
-        source = f"{subfolder}/{path.name}"
+    for path, source in script_files(folder, subfolder, findings):
         try:
             version, description = parse_name(path.name[: -len(".sql")])
         except ValueError as error:
             findings.append(f"{source}:1:1: {error}")
             continue
         try:
-            script = load_script(path, source, engine.lexis, placeholders)
-            for statement in script.statements:
-                engine.check_statement(statement, source, script.directives.transaction)
+            script = read_script(path, source, engine, placeholders)
             migrations.append(Migration(version, description, script))
+            if script.directives.after:
+                findings.append(f"{source}:1:1: 'after' is for repeatable scripts: this one comes after the version before it")
         except ScriptError as error:
             findings.append(str(error))
     migrations.sort(key=lambda migration: migration.version)
     findings += _duplicates(migrations)
+    refuse(findings, folder, subfolder)
+    return migrations
+
+
+def read_script(path: Path, source: str, engine: Engine, placeholders: dict) -> Script:
+    """Return one script, read, split and checked for the engine.
+
+    Raises:
+        ScriptError: it is bad.
+    """
+    script = load_script(path, source, engine.lexis, placeholders)
+    for statement in script.statements:
+        engine.check_statement(statement, source, script.directives.transaction)
+    return script
+
+
+def refuse(findings: list[str], folder: str, subfolder: str) -> None:
+    """Raise EverupError with every finding in a folder, when there is one."""
     if findings:
         raise EverupError(
-            f"{len(findings)} problem(s) in {root / subfolder}, nothing was run:\n  " + "\n  ".join(findings),
+            f"{len(findings)} problem(s) in {Path(folder) / subfolder}, nothing was run:\n  " + "\n  ".join(findings),
             findings=findings,
         )
-    return migrations
+
+
+def script_files(folder: str, subfolder: str, findings: list[str]) -> list[tuple[Path, str]]:
+    """Return the scripts of a subfolder by name, each with its name for messages; none when the subfolder is missing.
+
+    Raises:
+        EverupError: the migrations folder is missing, or the subfolder cannot be read.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise EverupError(f"The migrations folder {folder} does not exist on this host.")
+    try:
+        return [(path, f"{subfolder}/{path.name}") for path in _scripts(root / subfolder, findings)]
+    except OSError as error:
+        raise EverupError(f"The folder {error.filename} cannot be read: {error.strerror}.") from None
 
 
 def _scripts(folder: Path, findings: list[str]) -> list[Path]:

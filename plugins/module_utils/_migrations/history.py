@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Callable
 
 from .._db.ledger import Ledger
 from .._db.who import whoami
@@ -43,6 +44,8 @@ class History:
         phase: ``expand`` or ``contract``.
     """
 
+    key: Callable = Version
+
     def __init__(self, ledger: Ledger, phase: str) -> None:
         self._ledger = ledger
         self._db = ledger.db
@@ -57,7 +60,7 @@ class History:
             return []
         columns = ", ".join(Row.__dataclass_fields__)
         rows = [
-            Row(**{**row, "version": Version(row["version"])}) for row in self._db.query(f"SELECT {columns} FROM {self.table}")
+            Row(**{**row, "version": self.key(row["version"])}) for row in self._db.query(f"SELECT {columns} FROM {self.table}")
         ]
         self._spelt = {row.version: str(row.version) for row in rows}
         return sorted(rows, key=lambda row: row.version)

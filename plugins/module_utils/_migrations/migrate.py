@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from .._db.connection import connect
 from .._db.engines.base import Engine
 from .._db.ledger import PHASES, Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
+from .families import families
 from .files import Migration, read_phase
 from .history import APPLIED, RUNNING, History
 from .plan import Plan, check_plan, make_plan
+from .repeatable import Repeatable, RepeatableHistory, pending_repeatables, read_repeatables
 from .runner import Limits, Outcome, Runner
 from .version import Version
 
@@ -21,6 +23,7 @@ MIGRATIONS_SPEC = {
     "path": {"type": "path", "required": True},
     "expand_folder": {"type": "str", "default": "expand"},
     "contract_folder": {"type": "str", "default": "contract"},
+    "repeatable_folder": {"type": "str", "default": "repeatable"},
     "placeholders": {"type": "dict", "default": {}},
     "target": {"type": "str"},
 }
@@ -34,6 +37,8 @@ class Phase:
     migrations: list[Migration]
     history: History
     target: Version | None
+    repeatables: list[Repeatable] = field(default_factory=list)
+    repeatable_history: RepeatableHistory | None = None
 
     def plan(self, leave_running: bool = False) -> Plan:
         """Return the plan of now: the history is read again each time.
@@ -42,7 +47,11 @@ class Phase:
             leave_running: look past the rows of scripts that another run is busy with.
         """
         rows = [row for row in self.history.rows() if not (leave_running and row.state == RUNNING)]
-        return make_plan(self.migrations, rows, self.target)
+        plan = make_plan(self.migrations, rows, self.target)
+        # A repeatable script may need any expand script: it waits while a target leaves some for later.
+        if self.repeatable_history is None or plan.beyond_target:
+            return plan
+        return replace(plan, repeatables=pending_repeatables(self.repeatables, self.repeatable_history.rows()))
 
 
 class Project:
@@ -63,6 +72,9 @@ class Project:
             migrations = read_phase(params["path"], params[f"{name}_folder"], db, params["placeholders"])
             target = option_version(params, "target") if params.get("phase") in (None, name) else None
             self.phases[name] = Phase(name, migrations, History(self.ledger, name), target)
+        expand = self.phases["expand"]
+        expand.repeatables = read_repeatables(params["path"], params["repeatable_folder"], db, params["placeholders"])
+        expand.repeatable_history = RepeatableHistory(self.ledger)
 
 
 def option_version(params: dict, option: str) -> Version | None:
@@ -109,7 +121,7 @@ def migrate(params: dict, check_mode: bool) -> dict:
         plan = phase.plan()
         running = bool(plan.interrupted) and runner.other_run() is not None
         _check(project, phase, params, leave_running=running)
-        if check_mode or not plan.pending:
+        if check_mode or not plan.to_run:
             return _result(phase, plan, [], check_mode)
         project.ledger.ensure()
         if params["lease_token"]:
@@ -119,6 +131,9 @@ def migrate(params: dict, check_mode: bool) -> dict:
             _check(project, phase, params)
             plan = phase.plan()
             outcomes = [runner.run(migration, params["repair"]) for migration in plan.pending]
+            if plan.repeatables:
+                runner.history = phase.repeatable_history
+                outcomes += [runner.run(repeatable) for repeatable in plan.repeatables]
             return _result(phase, plan, outcomes, check_mode)
         finally:
             runner.release_session_lock()
@@ -138,27 +153,28 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
         repair=params["repair"],
     )
     wanted = params["plan_hash"]
-    if wanted and plan.pending and plan.hash != wanted:
+    if wanted and plan.to_run and plan.hash != wanted:
         raise EverupError(
             f"The {phase.name} plan is {plan.hash}, approved was {wanted}: the pending scripts are not the ones that were "
             "approved. Look at the plan with --check and approve it again.",
-            pending=[migration.source for migration in plan.pending],
+            pending=[migration.source for migration in plan.to_run],
         )
 
 
 def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool) -> dict:
     pending = phase.plan() if outcomes else plan
     return {
-        "changed": bool(outcomes) or (check_mode and bool(plan.pending)),
+        "changed": bool(outcomes) or (check_mode and bool(plan.to_run)),
         "phase": phase.name,
         "applied": [{**_described(o.migration), "seconds": round(o.seconds, 3), "tries": o.tries} for o in outcomes],
         "pending": [_described(migration) for migration in pending.pending],
+        "repeatables": [_described(repeatable) for repeatable in pending.repeatables],
         "beyond_target": [_described(migration) for migration in plan.beyond_target],
         "missing": [row.script for row in plan.missing],
         "current": _current(phase),
         "plan_hash": plan.hash,
         "diff": [
-            {"before_header": m.source, "after_header": m.source, "before": "", "after": m.script.text} for m in plan.pending
+            {"before_header": m.source, "after_header": m.source, "before": "", "after": m.script.text} for m in plan.to_run
         ],
     }
 
@@ -193,6 +209,8 @@ def inform(params: dict) -> dict:
             "server_version": db.server_version(),
             "ledger": project.ledger.exists(),
             **{phase.name: _informed(phase) for phase in project.phases.values()},
+            "repeatable": _informed_repeatable(project.phases["expand"]),
+            "families": families(db.stored_objects()),
         }
     finally:
         db.close()
@@ -210,4 +228,15 @@ def _informed(phase: Phase) -> dict:
         ],
         "missing": [row.script for row in plan.missing],
         "plan_hash": plan.hash,
+    }
+
+
+def _informed_repeatable(phase: Phase) -> dict:
+    rows = phase.repeatable_history.rows()
+    names = {repeatable.version for repeatable in phase.repeatables}
+    return {
+        "applied": [row.as_dict() for row in rows if row.state == APPLIED],
+        "unfinished": [row.as_dict() for row in rows if row.state != APPLIED],
+        "pending": [_described(repeatable) for repeatable in phase.plan().repeatables],
+        "missing": [row.script for row in rows if row.version not in names],
     }

@@ -24,6 +24,7 @@ class Plan:
         missing: rows whose file is gone.
         beyond_target: scripts left for later because of the target.
         interrupted: rows of scripts that began outside a transaction and did not end.
+        repeatables: repeatable scripts to run behind the pending ones.
     """
 
     pending: tuple
@@ -32,11 +33,17 @@ class Plan:
     missing: tuple
     beyond_target: tuple
     interrupted: tuple
+    repeatables: tuple = ()
+
+    @property
+    def to_run(self) -> tuple:
+        """All scripts that would run, in order."""
+        return (*self.pending, *self.repeatables)
 
     @property
     def hash(self) -> str:
         """Return the SHA-256 of what would run: versions and checksums in order."""
-        text = "\n".join(f"{migration.version} {migration.script.checksum}" for migration in self.pending)
+        text = "\n".join(f"{migration.version} {migration.script.checksum}" for migration in self.to_run)
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

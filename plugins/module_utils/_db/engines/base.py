@@ -159,6 +159,10 @@ class Engine(ABC):
     def create_schema(self) -> None:  # noqa: B027 - most engines need no schema of their own
         """Create the schema of the collection's own tables where the engine has schemas and it is missing."""
 
+    @abstractmethod
+    def stored_objects(self) -> list[dict]:
+        """Return schema, name and kind (view, function, procedure) of everything of the users' that holds SQL and is called."""
+
     def quote(self, identifier: str) -> str:
         """Return an identifier quoted by the SQL standard."""
         return '"' + identifier.replace('"', '""') + '"'

@@ -64,6 +64,15 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 """
 
 
+_STORED_OBJECTS = """
+SELECT n.nspname::text AS schema, o.name::text AS name, o.kind FROM (
+  SELECT relnamespace AS namespace, relname AS name, 'view' AS kind FROM pg_class WHERE relkind IN ('v', 'm')
+  UNION SELECT pronamespace, proname, CASE prokind WHEN 'p' THEN 'procedure' ELSE 'function' END FROM pg_proc
+) o JOIN pg_namespace n ON n.oid = o.namespace
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+
+
 class PostgresqlEngine(OdbcEngine):
     """One session of a PostgreSQL server, 13 or newer."""
 
@@ -190,6 +199,9 @@ class PostgresqlEngine(OdbcEngine):
 
     def table_exists(self, table: str) -> bool:
         return self.query("SELECT (to_regclass(?) IS NOT NULL)::int AS there", (self.table(table),))[0]["there"] == 1
+
+    def stored_objects(self) -> list[dict]:
+        return self.query(_STORED_OBJECTS)
 
     def server_version(self) -> str:
         return self.query("SHOW server_version")[0]["server_version"]
