@@ -38,7 +38,4 @@ options:
         that a value is secret, and shows the options of a task with C(-vvv).
     type: dict
     default: {}
-  target:
-    description: The last version to look at; scripts beyond it wait for a later run.
-    type: str
 """

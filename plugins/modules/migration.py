@@ -35,6 +35,15 @@ options:
     type: str
     choices: [expand, contract]
     required: true
+  target:
+    description: The last version to run; scripts beyond it wait for a later run.
+    type: str
+  ignore_missing:
+    description:
+      - Whether to go on although the history knows scripts whose files are gone.
+      - By default that is an error, since it is what an older checkout of the folder looks like.
+    type: bool
+    default: false
   lock_timeout:
     description:
       - How long a statement may wait for a lock, and so the longest that the application's own statements wait behind it.
@@ -167,7 +176,9 @@ ARGUMENT_SPEC = {
     "lock_timeout": {"type": "str", "default": "2s"},
     "lock_budget": {"type": "str", "default": "60s"},
     "wait_for_other_run": {"type": "str", "default": "30s"},
+    "target": {"type": "str"},
     "out_of_order": {"type": "bool", "default": False},
+    "ignore_missing": {"type": "bool", "default": False},
     "repair": {"type": "str", "choices": ["applied", "retry"]},
     "plan_hash": {"type": "str"},
     "release_version": {"type": "str"},

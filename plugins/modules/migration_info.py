@@ -22,6 +22,10 @@ attributes:
     support: full
   diff_mode:
     support: none
+options:
+  target:
+    description: The last version to look at; scripts beyond it are not pending.
+    type: str
 seealso:
   - module: everup.deploy.migration
 """
@@ -125,7 +129,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import LE
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import MIGRATIONS_SPEC, inform
 from ansible_collections.everup.deploy.plugins.module_utils._module import run_module
 
-ARGUMENT_SPEC = {**CONNECTION_SPEC, **LEDGER_SPEC, **MIGRATIONS_SPEC}
+ARGUMENT_SPEC = {**CONNECTION_SPEC, **LEDGER_SPEC, **MIGRATIONS_SPEC, "target": {"type": "str"}}
 
 
 def main() -> None:

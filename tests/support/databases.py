@@ -13,10 +13,12 @@ import psycopg
 from ansible.module_utils import basic
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.amend import amend
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import inform, migrate
 from ansible_collections.everup.deploy.plugins.module_utils._release import commands
 from ansible_collections.everup.deploy.plugins.modules import (
     migration,
+    migration_history,
     migration_info,
     release,
     release_guard,
@@ -85,6 +87,10 @@ class Database:
 
     def inform(self, **options) -> dict:
         return inform(_params(migration_info, {**self.options, "path": str(self.folder), **options}))
+
+    def amend(self, action: str, check: bool = False, **options) -> dict:
+        """Run the migration_history module's function."""
+        return amend(_params(migration_history, {**self.options, "path": str(self.folder), "action": action, **options}), check)
 
     def release(self, action: str, version: str = "2.4.0", check: bool = False, **options) -> dict:
         """Run the release module's function."""

@@ -47,7 +47,7 @@ class History:
     key: Callable = Version
 
     def __init__(self, ledger: Ledger, phase: str) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._db = ledger.db
         self.phase = phase
         self.table = self._db.table(ledger.names.history(phase))
@@ -56,7 +56,7 @@ class History:
 
     def rows(self) -> list[Row]:
         """Return every row in version order; none when the table was not created yet."""
-        if not self._ledger.history_exists(self.phase):
+        if not self.ledger.history_exists(self.phase):
             return []
         columns = ", ".join(Row.__dataclass_fields__)
         rows = [
@@ -71,6 +71,16 @@ class History:
     def row(self, version: Version) -> Row | None:
         """Return the row of one version as it is now."""
         return next((row for row in self.rows() if row.version == version), None)
+
+    def forget(self, version: Version) -> None:
+        """Take a row out."""
+        self._db.execute(f"DELETE FROM {self.table} WHERE version = ?", (self._spelt[version],))
+
+    def set_checksum(self, migration: Migration) -> None:
+        """Record the text that the file has now."""
+        self._db.execute(
+            f"UPDATE {self.table} SET checksum = ? WHERE version = ?", (migration.script.checksum, self._key(migration))
+        )
 
     def start(self, migration: Migration, release_version: str | None) -> None:
         """Write a fresh ``running`` row for a script, in place of one that did not come to an end.

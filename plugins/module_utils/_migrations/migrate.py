@@ -25,7 +25,6 @@ MIGRATIONS_SPEC = {
     "contract_folder": {"type": "str", "default": "contract"},
     "repeatable_folder": {"type": "str", "default": "repeatable"},
     "placeholders": {"type": "dict", "default": {}},
-    "target": {"type": "str"},
 }
 
 
@@ -151,6 +150,7 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
         expand.migrations,
         params["out_of_order"],
         repair=params["repair"],
+        ignore_missing=params["ignore_missing"],
     )
     wanted = params["plan_hash"]
     if wanted and plan.to_run and plan.hash != wanted:

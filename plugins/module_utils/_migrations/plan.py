@@ -81,6 +81,7 @@ def check_plan(
     expand_files: list[Migration],
     out_of_order: bool,
     repair: str | None,
+    ignore_missing: bool = False,
 ) -> None:
     """Refuse a plan that must not run.
 
@@ -91,6 +92,7 @@ def check_plan(
         expand_files: scripts of the expand phase, for contract.
         out_of_order: scripts older than the newest applied one may run.
         repair: the way on that the user chose for an interrupted script, or None.
+        ignore_missing: go on although files of scripts in the history are gone.
 
     Raises:
         EverupError: names every script that stands in the way and the way on.
@@ -106,6 +108,13 @@ def check_plan(
         ]
     if phase == "contract":
         findings += _without_expand(plan, expand_rows, expand_files)
+    if not ignore_missing:
+        findings += [
+            f"{row.script}:1:1: is in the history since {row.started_at}, and its file is gone: is this an older checkout of the "
+            f"folder? Put the file back, or run this with {_option(phase, 'ignore_missing', 'true')}"
+            for row in plan.missing
+            if row.state == APPLIED
+        ]
     if not repair:
         findings += [problem for row in plan.interrupted for problem in _interrupted(phase, row, plan)]
     if findings:

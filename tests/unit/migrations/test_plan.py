@@ -33,9 +33,9 @@ def versions(found):
     return [str(getattr(item, "version", item)) for item in found]
 
 
-def refused(plan, phase="expand", expand_rows=(), expand_files=(), out_of_order=False, repair=None):
+def refused(plan, phase="expand", expand_rows=(), expand_files=(), out_of_order=False, repair=None, ignore_missing=False):
     try:
-        check_plan(plan, phase, list(expand_rows), list(expand_files), out_of_order, repair)
+        check_plan(plan, phase, list(expand_rows), list(expand_files), out_of_order, repair, ignore_missing)
     except EverupError as error:
         assert str(error).startswith(f"The {phase} phase cannot run, nothing was changed:\n  ")
         return error.details["findings"]
@@ -74,7 +74,10 @@ def test_edited_after_it_was_applied():
 def test_missing():
     plan = make_plan([script("2")], [row("1"), row("2")])
     assert versions(plan.missing) == ["1"]
-    assert refused(plan) == []
+    assert refused(plan, ignore_missing=True) == []
+    (finding,) = refused(plan)
+    assert finding.startswith("expand/1_x.sql:1:1: is in the history since T0, and its file is gone")
+    assert "ignore_missing=true (of the playbooks: -e expand_ignore_missing=true)" in finding
 
 
 def test_out_of_order():
