@@ -14,12 +14,14 @@ from ansible.module_utils import basic
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.amend import amend
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.assertions import run_assertions
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import inform, migrate
 from ansible_collections.everup.deploy.plugins.module_utils._release import commands
 from ansible_collections.everup.deploy.plugins.modules import (
     migration,
     migration_history,
     migration_info,
+    migration_test,
     release,
     release_guard,
     release_info,
@@ -91,6 +93,10 @@ class Database:
     def amend(self, action: str, check: bool = False, **options) -> dict:
         """Run the migration_history module's function."""
         return amend(_params(migration_history, {**self.options, "path": str(self.folder), "action": action, **options}), check)
+
+    def assert_all(self, check: bool = False, **options) -> dict:
+        """Run the migration_test module's function."""
+        return run_assertions(_params(migration_test, {**self.options, "path": str(self.folder), **options}), check)
 
     def release(self, action: str, version: str = "2.4.0", check: bool = False, **options) -> dict:
         """Run the release module's function."""

@@ -33,6 +33,7 @@ class Directives:
         idempotent: every statement may safely run twice.
         allow: lint rules that are waived, with the reason given.
         after: names of the repeatable scripts that this one comes after.
+        until: for assertions, the version whose contract ends them; None for never.
     """
 
     transaction: bool = True
@@ -41,6 +42,7 @@ class Directives:
     idempotent: bool = False
     allow: dict = field(default_factory=dict)
     after: tuple = ()
+    until: str | None = None
 
 
 @dataclass(frozen=True)
@@ -201,11 +203,14 @@ def _directive(body: str, source: str, place: tuple[int, int]) -> tuple[str, obj
         return name, value
     if name == "after" and value:
         return name, value.removesuffix(".sql")
+    if name == "until" and re.fullmatch(r"[0-9]+(?:[._-][0-9]+)*", value):
+        return name, value
     raise ScriptError(
         source,
         *place,
         f"unknown directive '{body}': known are transaction=none, lock_timeout=<duration>, "
-        "statement_timeout=<duration>, idempotent, allow=<rule> <reason>, and for repeatable scripts after=<name>",
+        "statement_timeout=<duration>, idempotent, allow=<rule> <reason>, for repeatable scripts after=<name>, and for "
+        "assertions until=<version>",
     )
 
 

@@ -163,6 +163,10 @@ class Engine(ABC):
     def stored_objects(self) -> list[dict]:
         """Return schema, name and kind (view, function, procedure) of everything of the users' that holds SQL and is called."""
 
+    def run_test_suites(self) -> list[dict]:
+        """Run the test suites that live in the database; return name, suite, seconds and failure of each test. Most have none."""
+        return []
+
     def quote(self, identifier: str) -> str:
         """Return an identifier quoted by the SQL standard."""
         return '"' + identifier.replace('"', '""') + '"'

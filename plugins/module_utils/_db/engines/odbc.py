@@ -169,8 +169,10 @@ def installed_drivers() -> list[str]:
 
 
 def rows_of(cursor) -> list[dict]:
-    """Return what a cursor still holds as dicts with lower-case keys."""
-    names = [column[0].lower() for column in cursor.description or ()]
+    """Return what a cursor still holds as dicts with lower-case keys; nothing after a statement that has no rows to give."""
+    if cursor.description is None:
+        return []
+    names = [column[0].lower() for column in cursor.description]
     return [dict(zip(names, map(_plain, row))) for row in cursor.fetchall()]
 
 

@@ -1,0 +1,283 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How long 1,000 small scripts take on PostgreSQL, and a run with nothing pending: ours beside other tools and beside a floor.
+
+The floor is one connection that executes the same statements, each in a transaction with one insert. `SCALE=small` takes 200.
+The last line is one JSON object: first_run_vs_floor, noop_round_trips, peers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from ansible_collections.everup.deploy.plugins.module_utils._db.engines.odbc import OdbcEngine
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import migrate
+from ansible_collections.everup.deploy.plugins.modules.migration import ARGUMENT_SPEC
+
+from lab.postgres import Postgres
+
+SCRIPTS = 200 if os.environ.get("SCALE") == "small" else 1000
+ROUNDS = 3
+BIN = Path(sys.executable).parent
+PASSWORD = "benchmark"  # noqa: S105 - of a server that lives as long as this program
+# A server as it is installed: every commit reaches the disk.
+SETTINGS = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+
+
+def statement(number: int) -> str:
+    """Return the SQL of one script."""
+    return f"CREATE TABLE t_{number:05d} (id bigint PRIMARY KEY, what text)"
+
+
+class Bench:
+    """A server with an empty database for each run, and folders with the same scripts for each tool."""
+
+    def __init__(self, server: Postgres, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self._databases = 0
+
+    def empty_database(self) -> str:
+        self._databases += 1
+        name = f"bench_{self._databases}"
+        self.server.create_database(name)
+        return name
+
+    def login(self, database: str) -> dict:
+        defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
+        server = self.server
+        login = {"login_host": server.host, "login_port": server.port, "login_user": server.user, "login_password": PASSWORD}
+        return {**defaults, **login, "engine": "postgresql", "login_db": database, "ssl_mode": "disable"}
+
+    def url(self, database: str, scheme: str = "postgresql") -> str:
+        return f"{scheme}://{self.server.user}:{quote(PASSWORD)}@{self.server.host}:{self.server.port}/{database}"
+
+
+def timed(run) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def floor(bench: Bench, database: str) -> None:
+    """Execute each statement in a transaction together with one insert, on one connection."""
+    with bench.server.connect(dbname=database, password=PASSWORD) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS done (version text PRIMARY KEY, at timestamptz DEFAULT now())")
+        connection.commit()
+        for number in range(SCRIPTS):
+            connection.execute(statement(number))
+            connection.execute("INSERT INTO done (version) VALUES (%s)", [str(number)])
+            connection.commit()
+
+
+class Ours:
+    """The collection's own function, as the module calls it."""
+
+    name = "everup.deploy"
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        expand = bench.folder / "ours" / "expand"
+        expand.mkdir(parents=True)
+        for number in range(SCRIPTS):
+            (expand / f"{number + 1:05d}_table.sql").write_text(statement(number) + ";\n")
+
+    def run(self, database: str) -> None:
+        params = {**self.bench.login(database), "path": str(self.bench.folder / "ours"), "phase": "expand"}
+        migrate(params, check_mode=False)
+
+
+class OursAsTask(Ours):
+    """The same as an Ansible task, with Ansible's own start."""
+
+    name = "everup.deploy, as an Ansible task"
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.playbook = bench.folder / "task.yml"
+        self.playbook.write_text(
+            "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - everup.deploy.migration: '{{ bench_options }}'\n"
+        )
+
+    def run(self, database: str) -> None:
+        login = {key: value for key, value in self.bench.login(database).items() if value not in (None, "", {})}
+        options = {**login, "path": str(self.bench.folder / "ours"), "phase": "expand"}
+        variables = {"bench_options": options, "ansible_python_interpreter": sys.executable}
+        command = [
+            str(BIN / "ansible-playbook"),
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            str(self.playbook),
+            "-e",
+            json.dumps(variables),
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+class Alembic:
+    """alembic, with one revision a script."""
+
+    name = "alembic"
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.folder = bench.folder / "alembic"
+        versions = self.folder / "versions"
+        versions.mkdir(parents=True)
+        (self.folder / "env.py").write_text(
+            "import os\nfrom alembic import context\nfrom sqlalchemy import create_engine\n"
+            "with create_engine(os.environ['BENCH_URL']).connect() as connection:\n"
+            "    context.configure(connection=connection, transaction_per_migration=True)\n"
+            "    with context.begin_transaction():\n        context.run_migrations()\n"
+        )
+        (self.folder / "alembic.ini").write_text(f"[alembic]\nscript_location = {self.folder}\n")
+        for number in range(SCRIPTS):
+            before = f"'{number:05d}'" if number else None
+            (versions / f"{number + 1:05d}.py").write_text(
+                f"from alembic import op\nrevision = '{number + 1:05d}'\ndown_revision = {before}\n"
+                f"def upgrade():\n    op.execute('''{statement(number)}''')\n"
+            )
+
+    def run(self, database: str) -> None:
+        command = [str(BIN / "alembic"), "-c", str(self.folder / "alembic.ini"), "upgrade", "head"]
+        environment = os.environ | {"BENCH_URL": self.bench.url(database, "postgresql+psycopg")}
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+
+
+class Yoyo:
+    """yoyo-migrations, with one SQL file a script."""
+
+    name = "yoyo-migrations"
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.folder = bench.folder / "yoyo"
+        self.folder.mkdir()
+        for number in range(SCRIPTS):
+            (self.folder / f"{number + 1:05d}.sql").write_text(statement(number))
+
+    def run(self, database: str) -> None:
+        url = self.bench.url(database, "postgresql+psycopg")
+        command = [str(BIN / "yoyo"), "apply", "--batch", "--no-config-file", "-d", url, str(self.folder)]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+class Dbmate:
+    """dbmate, with one SQL file a script."""
+
+    name = "dbmate"
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.folder = bench.folder / "dbmate"
+        self.folder.mkdir()
+        for number in range(SCRIPTS):
+            (self.folder / f"{number + 1:05d}_table.sql").write_text(f"-- migrate:up\n{statement(number)};\n-- migrate:down\n")
+
+    def run(self, database: str) -> None:
+        url = self.bench.url(database) + "?sslmode=disable"
+        command = [str(BIN / "dbmate"), "--url", url, "--migrations-dir", str(self.folder), "--no-dump-schema", "migrate"]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+class Sqitch:
+    """sqitch, with one change a script."""
+
+    name = "sqitch"
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.folder = bench.folder / "sqitch"
+        (self.folder / "deploy").mkdir(parents=True)
+        (self.folder / "sqitch.conf").write_text("[core]\n  engine = pg\n[user]\n  name = bench\n  email = bench@example.com\n")
+        plan = ["%syntax-version=1.0.0", "%project=bench", ""]
+        for number in range(SCRIPTS):
+            plan.append(f"c{number + 1:05d} 2026-01-01T00:00:00Z bench <bench@example.com> # table")
+            (self.folder / "deploy" / f"c{number + 1:05d}.sql").write_text(f"BEGIN;\n{statement(number)};\nCOMMIT;\n")
+        (self.folder / "sqitch.plan").write_text("\n".join(plan) + "\n")
+
+    def run(self, database: str) -> None:
+        command = ["sqitch", "deploy", "--target", self.bench.url(database, "db:pg")]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder)
+
+
+PEERS = {"alembic": Alembic, "yoyo": Yoyo, "dbmate": Dbmate, "sqitch": Sqitch}
+
+
+def installed(command: str) -> bool:
+    return (BIN / command).exists() or shutil.which(command) is not None
+
+
+def measure(tool, bench: Bench, rounds: int) -> tuple[float, float]:
+    """Return the median seconds of first runs, each in a database of its own, and of runs with nothing pending."""
+    first, nothing = [], []
+    for _round in range(rounds):
+        database = bench.empty_database()
+        first.append(timed(lambda database=database: tool.run(database)))
+        nothing += [timed(lambda database=database: tool.run(database)) for _again in range(3)]
+    return statistics.median(first), statistics.median(nothing)
+
+
+def round_trips(ours: Ours, bench: Bench) -> int:
+    """Count the statements that a run with nothing pending sends, the connection's own settings left out."""
+    database = bench.empty_database()
+    ours.run(database)
+    sent: list[str] = []
+    run = OdbcEngine._run
+
+    def counted(engine, sql, parameters):
+        sent.append(sql)
+        return run(engine, sql, parameters)
+
+    OdbcEngine._run = counted
+    try:
+        ours.run(database)
+    finally:
+        OdbcEngine._run = run
+    return len(sent)
+
+
+def main() -> None:
+    """Run the bench and print the table and the JSON line."""
+    with tempfile.TemporaryDirectory(prefix="everup-bench-") as name, Postgres(settings=SETTINGS, password=PASSWORD) as server:
+        bench = Bench(server, Path(name))
+        least = [timed(lambda: floor(bench, bench.empty_database())) for _round in range(ROUNDS)]
+        base = statistics.median(least)
+        ours = Ours(bench)
+        rows = {tool.name: measure(tool, bench, ROUNDS) for tool in (ours, OursAsTask(bench))}
+        peers = {}
+        for command, tool in PEERS.items():
+            if installed(command):
+                peers[tool.name] = rows[tool.name] = measure(tool(bench), bench, 1 if command == "sqitch" else ROUNDS)
+            else:
+                print(f"{command} is not installed and was left out", file=sys.stderr)
+        trips = round_trips(ours, bench)
+    print(f"{SCRIPTS} scripts on PostgreSQL, fsync on; the floor takes {base:.2f} s\n")
+    print(f"{'':<36} {'first run':>10} {'x floor':>8} {'nothing pending':>16}")
+    for tool, (first, nothing) in rows.items():
+        print(f"{tool:<36} {first:>8.2f} s {first / base:>8.2f} {nothing:>14.3f} s")
+    result = {
+        "scripts": SCRIPTS,
+        "first_run_vs_floor": round(rows[ours.name][0] / base, 3),
+        "noop_seconds": round(rows[ours.name][1], 4),
+        "noop_round_trips": trips,
+        "peers": {
+            tool: {"first_run_vs_floor": round(first / base, 3), "noop_seconds": round(nothing, 4)}
+            for tool, (first, nothing) in peers.items()
+        },
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
