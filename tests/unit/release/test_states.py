@@ -170,4 +170,4 @@ def test_hosts_not_back():
 
 def test_a_mistyped_version_is_named_as_such_also_while_another_release_is_not_finished():
     with pytest.raises(EverupError, match=r"There is no release 2\.5\.0 in the ledger; there are: 2\.4\.0 \(rolling\)"):
-        check_open("2.5.0", [{"version": "2.4.0", "state": "rolling", "reached": "expanded"}], existing=True)
+        states.check_open("2.5.0", [release("2.4.0", "rolling", "expanded")], existing=True)
