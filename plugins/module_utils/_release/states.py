@@ -105,6 +105,10 @@ def check_open(version: str, releases: list[dict], existing: bool = False) -> di
     Raises:
         EverupError: another release is not finished, or a later one has taken this one's place.
     """
+    same = [release for release in releases if release["version"] == version]
+    if existing and not same:
+        known = ", ".join(f"{release['version']} ({release['state']})" for release in releases) or "none"
+        raise EverupError(f"There is no release {version} in the ledger; there are: {known}. Check release_version.")
     for release in releases:
         if release["version"] != version and release["state"] in UNFINISHED and release["reached"] != "rolled":
             raise EverupError(
@@ -114,10 +118,6 @@ def check_open(version: str, releases: list[dict], existing: bool = False) -> di
                 unfinished=release["version"],
                 state=release["state"],
             )
-    same = [release for release in releases if release["version"] == version]
-    if existing and not same:
-        known = ", ".join(f"{release['version']} ({release['state']})" for release in releases) or "none"
-        raise EverupError(f"There is no release {version} in the ledger; there are: {known}. Check release_version.")
     if existing and same[-1]["state"] in _GIVEN_UP:
         return same[-1]
     if not same:

@@ -6,14 +6,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-import pytest
 
 from lab.site import ROOT
 
@@ -43,11 +40,10 @@ def left_over(directory: Path) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("moment", ["A load of", "TASK \\[.*[Dd]rain"])
-def test_ctrl_c_stops_all_that_was_started(tmp_path, moment):
+def test_ctrl_c_stops_all_that_was_started(tmp_path):
     process = demo(tmp_path, "--before", "1")
     for line in process.stdout:
-        if re.search(moment, line):
+        if "TASK [" in line:
             break
     assert left_over(tmp_path)
     os.killpg(process.pid, signal.SIGINT)

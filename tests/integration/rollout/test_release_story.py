@@ -81,6 +81,7 @@ def test_the_preflight_takes_the_ways_on_that_its_refusals_name(deploy, tmp_path
     database = Sqlite(tmp_path)
     database.write("1_log.sql", "CREATE TABLE log (what text);")
     database.write("2_x.sql", "-- everup: transaction=none\nINSERT INTO log VALUES ('a');\nINSERT INTO log VALUES ('b');\n")
+    database.write("3_more.sql", "CREATE TABLE more (what text);")
     database.migrate()
     database.execute("UPDATE everup_expand_history SET state = 'running', statements_done = 1 WHERE version = '2'")
     database.write("1.5_late.sql", "CREATE TABLE late (what text);")

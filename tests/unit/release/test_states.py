@@ -166,3 +166,8 @@ def test_hosts_not_ready():
 def test_hosts_not_back():
     members = {"web1": member("rolled_back"), "web2": member("failed", reason="no disk"), "web3": member("ready")}
     assert states.hosts_not_back(members) == {"web2": "is 'failed': no disk", "web3": "is 'ready'"}
+
+
+def test_a_mistyped_version_is_named_as_such_also_while_another_release_is_not_finished():
+    with pytest.raises(EverupError, match=r"There is no release 2\.5\.0 in the ledger; there are: 2\.4\.0 \(rolling\)"):
+        states.check_open("2.5.0", [release("2.4.0", "rolling", "expanded")], existing=True)
