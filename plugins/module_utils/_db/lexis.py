@@ -26,6 +26,7 @@ class Lexis:
         client_command: pattern of a command that only the engine's own client understands (psql ``\\d``, sqlite3 ``.read``).
         client_command_anywhere: such a command may follow SQL on its line (psql), or only stand between statements at the
             left margin (sqlite3).
+        batches: the script is sent in batches that end at GO, a semicolon ends nothing (SQL Server; see batches.py).
     """
 
     nested_comments: bool = False
@@ -36,6 +37,7 @@ class Lexis:
     routine_bodies: bool = False
     client_command: str = ""
     client_command_anywhere: bool = False
+    batches: bool = False
 
 
 @dataclass(frozen=True)
