@@ -56,9 +56,8 @@ class History:
         if not self._ledger.history_exists(self.phase):
             return []
         columns = ", ".join(Row.__dataclass_fields__)
-        rows = [
-            Row(**{**row, "version": Version(row["version"])}) for row in self._db.query(f"SELECT {columns} FROM {self.table}")
-        ]
+        found = self._db.query(f"SELECT {columns} FROM {self._db.settled_rows(self.table)}")
+        rows = [Row(**{**row, "version": Version(row["version"])}) for row in found]
         self._spelt = {row.version: str(row.version) for row in rows}
         return sorted(rows, key=lambda row: row.version)
 

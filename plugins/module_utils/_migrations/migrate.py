@@ -151,7 +151,10 @@ def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool)
     return {
         "changed": bool(outcomes) or (check_mode and bool(plan.pending)),
         "phase": phase.name,
-        "applied": [{**_described(o.migration), "seconds": round(o.seconds, 3), "tries": o.tries} for o in outcomes],
+        "applied": [
+            {**_described(o.migration), "seconds": round(o.seconds, 3), "tries": o.tries, "messages": o.messages}
+            for o in outcomes
+        ],
         "pending": [_described(migration) for migration in pending.pending],
         "beyond_target": [_described(migration) for migration in plan.beyond_target],
         "missing": [row.script for row in plan.missing],
@@ -191,6 +194,7 @@ def inform(params: dict) -> dict:
         return {
             "engine": db.name,
             "server_version": db.server_version(),
+            "driver": db.driver(),
             "ledger": project.ledger.exists(),
             **{phase.name: _informed(phase) for phase in project.phases.values()},
         }

@@ -41,11 +41,12 @@ class Limits:
 
 @dataclass
 class Outcome:
-    """What happened to one script: tries is more than one when locks were waited for."""
+    """What happened to one script: tries is more than one when locks were waited for; messages are the server's own."""
 
     migration: Migration
     seconds: float
     tries: int
+    messages: list = field(default_factory=list)
 
 
 @dataclass
@@ -116,7 +117,8 @@ class Runner:
             tries = self._with_lock_budget(migration, lambda: self._in_transaction(migration))
         else:
             tries = self._statement_by_statement(migration, repair)
-        return Outcome(migration, time.monotonic() - started, tries)
+        messages = [migration.script.mask(message) for message in self.db.take_messages()]
+        return Outcome(migration, time.monotonic() - started, tries, messages)
 
     def _fence(self) -> None:
         if self.fence is not None:
@@ -130,6 +132,7 @@ class Runner:
 
     def _in_transaction(self, migration: Migration) -> None:
         """Run script and history row in one transaction; record a failure after the rollback."""
+        self.db.take_messages()  # of an earlier try, which was rolled back
         try:
             self.db.set_lock_timeout(self._lock_timeout(migration))
             self._check_fence()

@@ -24,6 +24,7 @@ CAPABILITIES = {
     "statement_timeout": "any statement can be given a longest time",
     "subsecond_lock_timeout": "a lock time-out may be shorter than a second",
     "sequences": "CREATE SEQUENCE exists",
+    "resumable_index": "an index build can be paused and gone on with",
 }
 
 
@@ -204,6 +205,26 @@ class Engine(ABC):
     @abstractmethod
     def table_exists(self, table: str) -> bool:
         """Return whether one of the collection's own tables is in the schema."""
+
+    def take_messages(self) -> list[str]:
+        """Return what the server has said to the statements of scripts, besides errors, since this was last asked."""
+        return []
+
+    def driver(self) -> str:
+        """Return name and version of the driver in use."""
+        return ""
+
+    def first_rows(self, select: str, count: int) -> str:
+        """Return a SELECT that gives its first rows only."""
+        return f"{select} LIMIT {max(0, int(count))}"
+
+    def settled_rows(self, table: str) -> str:
+        """Return a table as FROM takes it, so that nobody waits for rows that another transaction is just writing.
+
+        Parameters:
+            table: a quoted name; engines that keep versions of rows read it as it is.
+        """
+        return table
 
     @abstractmethod
     def server_version(self) -> str:

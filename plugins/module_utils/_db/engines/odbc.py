@@ -153,6 +153,9 @@ class OdbcEngine(Engine):
         except pyodbc.Error:
             return  # the session is gone; the next statement says so
 
+    def driver(self) -> str:
+        return " ".join(str(self._connection.getinfo(kind)) for kind in (pyodbc.SQL_DRIVER_NAME, pyodbc.SQL_DRIVER_VER))
+
     def blockers(self) -> list[Blocker]:
         connection = self._connect()
         try:

@@ -239,6 +239,9 @@ class SqliteEngine(Engine):
     def table_exists(self, table: str) -> bool:
         return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
 
+    def driver(self) -> str:
+        return "sqlite3"
+
     def server_version(self) -> str:
         return sqlite3.sqlite_version
 
