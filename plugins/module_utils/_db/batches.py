@@ -53,6 +53,7 @@ def split_batches(text: str, lexis: Lexis, source: str) -> list[Statement]:
             continue
         if token.kind == "comment":
             comment_before = True
+            line_begins = line_begins or "\n" in token.text
             batch.see_comment(token)
             continue
         if line_begins:

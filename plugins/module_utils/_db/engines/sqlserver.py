@@ -9,8 +9,8 @@ sticks to the session ("SET statements"), also LOCK_TIMEOUT; NOEXEC, PARSEONLY, 
 them from running (each its own page); ROLLBACK without a transaction is error 3903 ("Database engine events and errors");
 sp_getapplock gives 0 granted, 1 granted after a wait, -1 time-out, -2 cancelled, -3 deadlock victim, -999 bad call
 ("sp_getapplock"), and a session's lock ends with it; SERVERPROPERTY is sql_variant and wants a CAST ("SERVERPROPERTY").
-Transactions are ours in T-SQL and not the driver's, since the driver's would be implicit ones that any SELECT begins. The
-driver gives SQL Server's error number in its text only, and errors of later results only when they are read.
+Transactions are ours in T-SQL and not the driver's, since the driver's would be implicit ones that any SELECT begins.
+Errors of later results come only when these are read.
 """
 
 from __future__ import annotations
@@ -21,26 +21,22 @@ from contextlib import contextmanager, suppress
 from typing import Iterator
 
 from ..._redact import odbc_parts
-from ..errors import DatabaseError, LockTimeout
+from ..errors import DatabaseError
 from ..lexis import Lexis, Statement
 from . import odbc, sqlserver_sessions
 from .base import Blocker
 from .odbc import OdbcEngine, rows_of
 from .sqlserver_connection import sqlserver_connection_string
+from .sqlserver_errors import mapped, news_of, plain_text
 from .sqlserver_statements import check_batch, has_words
 
 _DEFAULT_LOCK_SECONDS = 10.0
-# 1222 time-out, 1205 deadlock, 3960 update conflict under SNAPSHOT, 5061 ALTER DATABASE found others in the database.
-_LOCK_TIMEOUT_ERRORS = (1222, 1205, 3960, 5061)
 _OLDEST_MAJOR = 13
 _AZURE_EDITIONS = (5, 8, 12)  # SQL Database, Managed Instance, SQL database in Fabric: their version number says 12
 _ONLINE_EDITIONS = (3, *_AZURE_EDITIONS)
-_NO_NEWS = (5701, 5703)  # "changed database context", "changed language setting"
-_MOST_MESSAGES, _LONGEST_MESSAGE = 200, 1000
+_MOST_MESSAGES = 200
 _ROWS_AT_ONCE = 1000
 _CHANGES = re.compile(r"(?i)\s*(?:INSERT|UPDATE|DELETE|MERGE|WITH)\b")
-_DIAGNOSTIC = re.compile(r"\[\w{5}\]\s*(?:\[[^\]]*\]\s*)*")
-_NUMBER = re.compile(r"\((-?\d+)\)(?=\s*(?:\(SQL\w+\)|;\s*\[\w{5}\]|$))")
 _CONNECT_HINTS = {
     "certificate verify failed": ". Give the server a certificate that this host trusts, or set trust_server_certificate: true.",
     "Can't open lib": ". Is the driver installed on this host? odbcinst -q -d lists the registered ones.",
@@ -139,7 +135,7 @@ class SqlserverEngine(OdbcEngine):
         try:
             return odbc.pyodbc.connect(self._connection_string, timeout=self._connect_timeout, autocommit=True)
         except odbc.pyodbc.Error as error:
-            text = _plain_text(str(error.args[-1] if error.args else error))
+            text = plain_text(str(error.args[-1] if error.args else error))
             hint = next((hint for sign, hint in _CONNECT_HINTS.items() if sign in text), "")
             server = odbc_parts(self._connection_string).get("server", "the server of the DSN")
             raise DatabaseError(f"SQL Server: no connection to {server}: {text}{hint}") from None
@@ -206,12 +202,12 @@ class SqlserverEngine(OdbcEngine):
             while True:
                 if cursor.messages is not seen:
                     seen = cursor.messages
-                    heard += _news(seen)
+                    heard += news_of(seen)
                 _read_away(cursor)
                 if not cursor.nextset():
                     break
             if cursor.messages is not seen:
-                heard += _news(cursor.messages)
+                heard += news_of(cursor.messages)
             return heard
         except odbc.pyodbc.Error as error:
             raise self._mapped(error) from error
@@ -374,16 +370,7 @@ class SqlserverEngine(OdbcEngine):
         return sqlserver_sessions.blockers_of(rows, permitted)
 
     def _mapped(self, error) -> DatabaseError:
-        text = str(error.args[-1] if error.args else error)
-        state = str(error.args[0]) if error.args else ""
-        numbers = [int(number) for number in _NUMBER.findall(text)]
-        said = _plain_text(text)
-        if state in ("HYT00", "S1T00"):
-            return DatabaseError(f"SQL Server: the statement was stopped by its statement time-out: {said}", sqlstate=state)
-        kind = LockTimeout if set(numbers) & set(_LOCK_TIMEOUT_ERRORS) else DatabaseError
-        number = next((n for n in numbers if n in _LOCK_TIMEOUT_ERRORS), numbers[0] if numbers else 0)
-        shown = f" (error {number})" if number else f" (SQLSTATE {state})"
-        return kind(f"SQL Server: {said}{shown}", sqlstate=state, number=number)
+        return mapped(error)
 
     # The collection's own tables
 
@@ -462,22 +449,6 @@ def _literal(text: str) -> str:
 
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _plain_text(text: str) -> str:
-    """Return the server's own sentences: without states, driver names, numbers and function names."""
-    text = re.sub(r"\s*\(-?\d+\)(?:\s*\(SQL\w+\))?(?=\s*(?:;\s*\[\w{5}\]|$))", "", text)
-    return " ".join(_DIAGNOSTIC.sub("", text).split())
-
-
-def _news(messages) -> list[str]:
-    """Return the texts of a cursor's messages, without those about the session itself."""
-    said = []
-    for head, text in messages or ():
-        number = re.search(r"\((-?\d+)\)", str(head))
-        if number is None or int(number.group(1)) not in _NO_NEWS:
-            said.append(re.sub(r"^(?:\[[^\]]*\])+", "", str(text))[:_LONGEST_MESSAGE])
-    return said
 
 
 def _read_away(cursor) -> None:

@@ -22,7 +22,7 @@ _TRANSACTIONS = (
     ("BEGIN", "DISTRIBUTED"),
     ("SAVE", "TRAN"),
     ("SAVE", "TRANSACTION"),
-    ("SET", "IMPLICIT_TRANSACTIONS"),
+    ("SET", "IMPLICIT_TRANSACTIONS", "ON"),
     ("COMMIT",),
     ("ROLLBACK",),
 )
@@ -48,7 +48,9 @@ _IN_DEFINITIONS = (("NATIVE_COMPILATION",),)
 _RIGHTS = ("GRANT", "DENY", "REVOKE")
 _MODULES = ("PROC", "PROCEDURE", "FUNCTION", "TRIGGER", "VIEW")
 # A batch without any of these words needs no second look, and a data script has none for megabytes.
-_CANDIDATES = re.compile(r"(?i)\b(?:" + "|".join(sorted({prefix[-1] for prefix in _TRANSACTIONS + _ALONE})) + r")\b")
+_CANDIDATES = re.compile(
+    r"(?i)\b(?:" + "|".join(sorted({prefix[min(1, len(prefix) - 1)] for prefix in _TRANSACTIONS + _ALONE})) + r")\b"
+)
 
 
 def is_definition(statement: Statement) -> bool:
@@ -100,7 +102,7 @@ def has_words(statement: Statement, lexis: Lexis, *words: str) -> bool:
 
 
 def _places(statement: Statement, lexis: Lexis) -> Iterator[tuple[tuple, int]]:
-    """Yield each word with the one behind it, and its line in the file; GRANT and the like swallow the right's name."""
+    """Yield each word with the two behind it, and its line in the file; GRANT and the like swallow the right's name."""
     found: list[tuple[str, int]] = []
     first_line = statement.line - _lines_before_place(statement, lexis)
     line, counted = first_line, 0
@@ -110,9 +112,9 @@ def _places(statement: Statement, lexis: Lexis) -> Iterator[tuple[tuple, int]]:
             counted = token.start
             found.append((token.text.upper(), line))
     before = ""
-    for (word, line), (following, _line) in zip(found, [*found[1:], ("", 0)]):
+    for number, (word, line) in enumerate(found):
         if before not in _RIGHTS:
-            yield (word, following), line
+            yield tuple(behind for behind, _line in found[number : number + 3]), line
         before = word
 
 
