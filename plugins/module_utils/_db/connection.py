@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from .engines.base import Engine
+from .engines.mysql import MariadbEngine, MysqlEngine
 from .engines.postgresql import PostgresqlEngine
 from .engines.sqlite import SqliteEngine
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (SqliteEngine, PostgresqlEngine)}
+ENGINES: dict[str, type[Engine]] = {
+    engine.name: engine for engine in (SqliteEngine, PostgresqlEngine, MariadbEngine, MysqlEngine)
+}
 
 CONNECTION_SPEC = {
     "engine": {"type": "str", "choices": list(ENGINES), "default": "sqlite"},
