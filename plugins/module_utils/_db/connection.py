@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from .engines.base import Engine
+from .engines.mysql import MariadbEngine, MysqlEngine
 from .engines.postgresql import PostgresqlEngine
 from .engines.sqlite import SqliteEngine
 from .engines.sqlserver import SqlserverEngine
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (SqliteEngine, PostgresqlEngine, SqlserverEngine)}
+ENGINES: dict[str, type[Engine]] = {
+    engine.name: engine for engine in (SqliteEngine, PostgresqlEngine, MariadbEngine, MysqlEngine, SqlserverEngine)
+}
 
 CONNECTION_SPEC = {
     "engine": {"type": "str", "choices": list(ENGINES), "default": "sqlite"},

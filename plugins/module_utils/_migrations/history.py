@@ -111,9 +111,10 @@ class History:
             (APPLIED, self._key(migration)),
         )
 
-    def fail(self, migration: Migration, error: str) -> None:
-        """Mark a script as failed, with what the database said."""
+    def fail(self, migration: Migration, error: str, done: int = 0) -> None:
+        """Mark a script as failed, with what the database said and how many of its statements stay."""
         self._db.execute(
-            f"UPDATE {self.table} SET state = ?, error = ?, finished_at = {self._db.now()} WHERE version = ? AND state <> ?",
-            (FAILED, error, self._key(migration), APPLIED),
+            f"UPDATE {self.table} SET state = ?, error = ?, statements_done = ?, finished_at = {self._db.now()}"
+            " WHERE version = ? AND state <> ?",
+            (FAILED, error, done, self._key(migration), APPLIED),
         )

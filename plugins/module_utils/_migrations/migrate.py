@@ -11,6 +11,7 @@ from .._db.engines.base import Engine
 from .._db.ledger import PHASES, Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
+from . import recovery
 from .files import Migration, read_phase
 from .history import APPLIED, RUNNING, History
 from .plan import Plan, check_plan, make_plan
@@ -136,6 +137,7 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
         expand.migrations,
         params["out_of_order"],
         repair=params["repair"],
+        known=_known(project, plan),
     )
     wanted = params["plan_hash"]
     if wanted and plan.pending and plan.hash != wanted:
@@ -144,6 +146,18 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
             "approved. Look at the plan with --check and approve it again.",
             pending=[migration.source for migration in plan.pending],
         )
+
+
+def _known(project: Project, plan: Plan) -> frozenset:
+    """Return the versions of interrupted scripts of which the database itself knows where they go on."""
+    scripts = {migration.version: migration.script for migration in plan.pending}
+    return frozenset(
+        row.version
+        for row in plan.interrupted
+        if row.version in scripts
+        and row.checksum == scripts[row.version].checksum
+        and recovery.has_happened(project.ledger.db, scripts[row.version], row.statements_done + 1) is not None
+    )
 
 
 def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool) -> dict:
@@ -186,7 +200,7 @@ def inform(params: dict) -> dict:
     """Say per phase what is applied, pending, changed since, failed and missing; changes nothing.
 
     Returns:
-        engine, server_version, ledger (whether it exists) and one entry a phase.
+        engine, server_version, capabilities, settings, ledger (whether it exists) and one entry a phase.
     """
     db = connect(params)
     try:
@@ -195,6 +209,8 @@ def inform(params: dict) -> dict:
             "engine": db.name,
             "server_version": db.server_version(),
             "driver": db.driver(),
+            "capabilities": db.capabilities(),
+            "settings": db.settings(),
             "ledger": project.ledger.exists(),
             **{phase.name: _informed(phase) for phase in project.phases.values()},
         }

@@ -74,6 +74,7 @@ def check_plan(
     expand_files: list[Migration],
     out_of_order: bool,
     repair: str | None,
+    known: frozenset = frozenset(),
 ) -> None:
     """Refuse a plan that must not run.
 
@@ -84,6 +85,7 @@ def check_plan(
         expand_files: scripts of the expand phase, for contract.
         out_of_order: scripts older than the newest applied one may run.
         repair: the way on that the user chose for an interrupted script, or None.
+        known: versions of interrupted scripts whose statement in flight is known to have happened or not.
 
     Raises:
         EverupError: names every script that stands in the way and the way on.
@@ -100,7 +102,8 @@ def check_plan(
     if phase == "contract":
         findings += _without_expand(plan, expand_rows, expand_files)
     if not repair:
-        findings += [problem for row in plan.interrupted for problem in _interrupted(phase, row, plan)]
+        doubtful = [row for row in plan.interrupted if row.version not in known]
+        findings += [problem for row in doubtful for problem in _interrupted(phase, row, plan)]
     if findings:
         raise EverupError(
             f"The {phase} phase cannot run, nothing was changed:\n  " + "\n  ".join(findings),

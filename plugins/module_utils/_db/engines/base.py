@@ -69,6 +69,7 @@ class Engine(ABC):
         lexis: how scripts are split.
         transactional_ddl: schema changes roll back with the transaction they ran in.
         types: column types of the ledger: text, name (short, indexable), time, count, serial (a key that counts itself).
+        repeatable: first words of statements that may always run twice.
         table_options: what stands behind each CREATE TABLE of the ledger.
         schema: the schema of the collection's own tables, empty for the connection's default.
     """
@@ -77,6 +78,7 @@ class Engine(ABC):
     lexis = Lexis()
     transactional_ddl = True
     types: dict = {}  # noqa: RUF012 - a constant of each engine
+    repeatable: tuple = ()
     table_options = ""
     schema = ""
 
@@ -153,6 +155,17 @@ class Engine(ABC):
         If so, a crash leaves no doubt about it: both are there or neither is.
         """
         return False
+
+    def undone_with_count(self, statement: Statement) -> bool:
+        """Return whether a statement that shared a transaction with its count is surely gone where the count is missing."""
+        return True
+
+    def session_state(self, statement: Statement) -> str:
+        """Return what a later statement of the script may need of this one's session.
+
+        Empty for nothing, ``again`` when it can be run again in a new session, ``lost`` when it cannot be had again.
+        """
+        return ""
 
     def has_happened(self, question: Question) -> bool | None:
         """Return whether the catalog shows what a statement leaves behind; None when the catalog cannot tell.
