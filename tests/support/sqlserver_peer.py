@@ -41,7 +41,7 @@ class Server:
         flavour: microsoft or freetds.
         permitted: the login has VIEW SERVER STATE.
         blocker_rows: what sys.dm_exec_requests names.
-        settings: rows that replace those of the engine's questions about the server, by a word of the question.
+        first_look, settings: what the engine's questions about the server find.
         seen: every batch that arrived, with the session it came from.
         lock_results: what sp_getapplock gives next, in place of the truth.
         failures: (pattern, number, text) of statements that fail, once each.
@@ -52,7 +52,7 @@ class Server:
         self.permitted = True
         self.blocker_rows: list[dict] = []
         self.first_look = {"edition": 3, "version": "16.0.4105.2"}
-        self.settings: dict = {}
+        self.settings = {"edition": "Simulated Edition", "is_read_committed_snapshot_on": 1, "in_group": 0}
         self.locks: dict = {}
         self.lock_results: list[int] = []
         self.seen: list[tuple] = []

@@ -59,6 +59,8 @@ def is_repeatable(statement: Statement, lexis: Lexis) -> bool:
 
     An ALTER TABLE is that only if each of its actions is.
     """
+    if lexis.batches:
+        return False  # what stands behind the first statement of a batch may be another thing
     reader = _Reader(statement, lexis)
     if reader.accept("ALTER", "TABLE"):
         reader.accept("IF", "EXISTS")
@@ -92,6 +94,8 @@ def questions_of(statement: Statement, lexis: Lexis) -> tuple:
         statement: one statement of a script; IF EXISTS and OR REPLACE are left to :func:`is_repeatable`.
         lexis: the engine's lexical rules.
     """
+    if lexis.batches:
+        return ()
     reader = _Reader(statement, lexis)
     verb = reader.skip()
     try:

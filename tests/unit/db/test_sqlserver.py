@@ -370,3 +370,50 @@ def test_names_and_expressions():
     assert engine.first_rows(" select a FROM t ORDER BY a", 3) == "SELECT TOP (3) a FROM t ORDER BY a"
     assert engine.later(-1.5) == "DATEADD(millisecond, 500, DATEADD(second, -2, CAST(SYSUTCDATETIME() AS datetime2(3))))"
     assert engine.settled_rows("[t]") == "[t] WITH (READPAST)"
+
+
+# Outside a transaction
+
+HEAD = "-- everup: transaction=none\n"
+
+
+def test_outside_a_transaction_a_batch_commits_with_its_count(db, server):
+    """A batch that fails takes its own work back, and the next run goes on with it: GO 3 runs three times in all."""
+    db.write(
+        "1_a.sql", f"{HEAD}INSERT INTO log VALUES ('a')\nGO 3\nINSERT INTO log VALUES ('b'); EXEC fail 8134, 'Divide by zero'"
+    )
+    server.failures = [("INSERT INTO log", 1205, "Deadlocked")] * 2
+    with pytest.raises(EverupError, match=r"^expand/1_a\.sql:4:1: SQL Server: .*Divide by zero"):
+        db.migrate()
+    assert log(server)[:3] == ["a"] * 3
+    row = db.history()["1"]
+    assert (row["state"], row["statements_done"], row["statements_total"]) == ("failed", 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "joined"),
+    [
+        ("INSERT INTO t VALUES (1)", True),
+        ("ALTER TABLE t ADD a int; UPDATE t SET b = 1", True),
+        ("CREATE PROC p AS WHILE 1 = 1 BREAK", True),
+        ("WHILE 1 = 1 DELETE TOP (1000) FROM t", False),
+        ("ALTER DATABASE CURRENT SET RECOVERY SIMPLE", False),
+        ("EXEC fill", False),
+        ("CREATE INDEX i ON t (a) WITH (ONLINE = ON)", False),
+        ("SELECT 'WHILE', [exec] -- BACKUP", True),
+    ],
+)
+def test_which_batches_commit_with_their_count(batch, joined):
+    engine = object.__new__(SqlserverEngine)
+    (statement,) = split_batches(batch, engine.lexis, "x.sql")
+    assert engine.joins_transaction(statement) is joined
+
+
+def test_the_first_statement_of_a_batch_does_not_speak_for_all(db, server):
+    """DROP ... IF EXISTS may run twice; what stands behind it in the same batch may not, and so nobody guesses."""
+    db.write("1_a.sql", f"{HEAD}SELECT 1\nGO\nDROP TABLE IF EXISTS nowhere; EXEC doubtful")
+    with pytest.raises(EverupError):
+        db.migrate()
+    rows(server, "UPDATE everup_expand_history SET state = 'running', statements_done = 1 WHERE version = '1'")
+    with pytest.raises(EverupError, match="may or may not have happened"):
+        db.migrate()

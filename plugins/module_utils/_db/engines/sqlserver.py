@@ -28,7 +28,7 @@ from .base import Blocker
 from .odbc import OdbcEngine, rows_of
 from .sqlserver_connection import sqlserver_connection_string
 from .sqlserver_errors import mapped, news_of, plain_text
-from .sqlserver_statements import check_batch, has_words
+from .sqlserver_statements import check_batch, has_words, is_one_piece
 
 _DEFAULT_LOCK_SECONDS = 10.0
 _OLDEST_MAJOR = 13
@@ -324,6 +324,10 @@ class SqlserverEngine(OdbcEngine):
     def is_online(self, statement: Statement) -> bool:
         """Return whether it waits at low priority: others pass it while it waits for its lock."""
         return has_words(statement, self.lexis, "WAIT_AT_LOW_PRIORITY")
+
+    def joins_transaction(self, statement: Statement) -> bool:
+        """Return whether a batch commits together with its count: any that may stand in a transaction and begins no loop."""
+        return is_one_piece(statement, self.lexis)
 
     # Session locks and sessions
 

@@ -44,12 +44,14 @@ _ALONE = (
     ("MEMORY_OPTIMIZED",),
     ("NATIVE_COMPILATION",),
 )
+# What decides itself when it commits: a loop that deletes in portions, a procedure, an online build that must not keep its locks.
+_APART = (("WHILE",), ("GOTO",), ("EXEC",), ("EXECUTE",), ("ONLINE",))
 _IN_DEFINITIONS = (("NATIVE_COMPILATION",),)
 _RIGHTS = ("GRANT", "DENY", "REVOKE")
 _MODULES = ("PROC", "PROCEDURE", "FUNCTION", "TRIGGER", "VIEW")
 # A batch without any of these words needs no second look, and a data script has none for megabytes.
 _CANDIDATES = re.compile(
-    r"(?i)\b(?:" + "|".join(sorted({prefix[min(1, len(prefix) - 1)] for prefix in _TRANSACTIONS + _ALONE})) + r")\b"
+    r"(?i)\b(?:" + "|".join(sorted({prefix[min(1, len(prefix) - 1)] for prefix in _TRANSACTIONS + _ALONE + _APART})) + r")\b"
 )
 
 
@@ -94,6 +96,15 @@ def check_batch(statement: Statement, lexis: Lexis, source: str, in_transaction:
                 f"{' '.join(found)} (line {line}) cannot run in a transaction: "
                 "put '-- everup: transaction=none' at the top of a script of its own",
             )
+
+
+def is_one_piece(statement: Statement, lexis: Lexis) -> bool:
+    """Return whether a batch outside the script's transaction can commit together with the count of what is done."""
+    if is_definition(statement):
+        return not has_words(statement, lexis, "NATIVE_COMPILATION")
+    if not _CANDIDATES.search(statement.text):
+        return True
+    return not any(_found(words, _ALONE + _APART) for words, _line in _places(statement, lexis))
 
 
 def has_words(statement: Statement, lexis: Lexis, *words: str) -> bool:
