@@ -417,3 +417,9 @@ def test_the_first_statement_of_a_batch_does_not_speak_for_all(db, server):
     rows(server, "UPDATE everup_expand_history SET state = 'running', statements_done = 1 WHERE version = '1'")
     with pytest.raises(EverupError, match="may or may not have happened"):
         db.migrate()
+
+
+def test_a_count_of_transactions_that_does_not_match_is_explained(db):
+    db.write("1_a.sql", "EXEC fail 266, 'Transaction count after EXECUTE indicates a mismatching number.'")
+    with pytest.raises(EverupError, match=r"\(error 266\)\. A COMMIT has made permanent what the script did"):
+        db.migrate()

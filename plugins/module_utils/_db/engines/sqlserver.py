@@ -37,6 +37,8 @@ _ONLINE_EDITIONS = (3, *_AZURE_EDITIONS)
 _MOST_MESSAGES = 200
 _ROWS_AT_ONCE = 1000
 _CHANGES = re.compile(r"(?i)\s*(?:INSERT|UPDATE|DELETE|MERGE|WITH)\b")
+_MISMATCH = 266  # a procedure or dynamic SQL ended with another @@TRANCOUNT than it began with
+_COMMITTED = "A COMMIT has made permanent what the script did until there: look what is there before it runs again"
 _CONNECT_HINTS = {
     "certificate verify failed": ". Give the server a certificate that this host trusts, or set trust_server_certificate: true.",
     "Can't open lib": ". Is the driver installed on this host? odbcinst -q -d lists the registered ones.",
@@ -186,8 +188,10 @@ class SqlserverEngine(OdbcEngine):
         try:
             heard = self._run_batch(statement.text)
             self._check_state()
-        except DatabaseError:
+        except DatabaseError as error:
             self._recover()
+            if error.details.get("number") == _MISMATCH:
+                raise type(error)(f"{error}. {_COMMITTED}", **error.details) from error
             raise
         self._messages = (self._messages + heard)[:_MOST_MESSAGES]
 
@@ -230,7 +234,7 @@ class SqlserverEngine(OdbcEngine):
         if found < expected:
             raise DatabaseError(
                 "SQL Server: the batch has ended everup's transaction, by a COMMIT or ROLLBACK in a procedure or in dynamic SQL. "
-                "A COMMIT has made permanent what the script did until there: look what is there before it runs again"
+                + _COMMITTED
             )
         if found > expected:
             raise DatabaseError(

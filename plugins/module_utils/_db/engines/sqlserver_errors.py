@@ -17,6 +17,7 @@ from ..errors import DatabaseError, LockTimeout
 
 _LOCK_TIMEOUT_ERRORS = (1222, 1205, 3960, 5061)
 _TIMEOUT_STATES = ("HYT00", "S1T00")
+_CONSEQUENCES = (0, 8180, 3621)  # "could not be prepared", "has been terminated": said besides the error itself
 _NO_NEWS = (5701, 5703)
 _LONGEST_MESSAGE = 1000
 _DRIVER = r"(?:(?:\[[^\]]*\]){1,2}?\[SQL Server\]|(?:\[[^\]]*\])+)"
@@ -34,7 +35,8 @@ def mapped(error) -> DatabaseError:
             f"SQL Server: the statement was stopped by its statement time-out: {plain_text(text)}", sqlstate=state
         )
     numbers = [int(number) for number in re.findall(_BEHIND, text)]
-    number = next((n for n in numbers if n in _LOCK_TIMEOUT_ERRORS), numbers[0] if numbers else 0)
+    numbers.sort(key=lambda n: (n not in _LOCK_TIMEOUT_ERRORS, n in _CONSEQUENCES))
+    number = numbers[0] if numbers else 0
     kind = LockTimeout if number in _LOCK_TIMEOUT_ERRORS else DatabaseError
     shown = f"error {number}" if number else f"SQLSTATE {state}"
     return kind(f"SQL Server: {plain_text(text)} ({shown})", sqlstate=state, number=number)
