@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := haproxy iproute2 odbc-postgresql openssh-client openssh-server postgresql unixodbc
+PACKAGES := haproxy iproute2 odbc-postgresql openssh-client openssh-server postgresql tdsodbc unixodbc
 
 .DEFAULT_GOAL := setup
 

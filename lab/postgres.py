@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -24,12 +21,11 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from lab.ports import free_port
-from lab.process import Child, LabError
+from lab.process import LabError
+from lab.server import PASSWORD, LabServer
 
 ROLE = "shop"
 DATABASE = "shop"
-PASSWORD = "p@ss w0rd:/%;{}'\"é"  # noqa: S105 - awkward on purpose: whatever builds a connection string must quote it
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -51,7 +47,7 @@ def find_binary(name: str) -> str:
     raise LabError(f"PostgreSQL's {name} is neither below /usr/lib/postgresql nor on PATH: install postgresql")
 
 
-class Postgres:
+class Postgres(LabServer):
     """One PostgreSQL server with its own data folder, and a role and database for the shop.
 
     Parameters:
@@ -64,8 +60,12 @@ class Postgres:
         password: of the shop's role.
     """
 
+    label = "PostgreSQL"
+    account = "postgres"
     user = ROLE
     database = DATABASE
+    stop_signal = signal.SIGINT  # "fast": it does not wait for clients to leave
+    crash_signal = signal.SIGQUIT  # "immediate": after SIGKILL of the first process the others would go on for a while
 
     def __init__(
         self,
@@ -76,16 +76,7 @@ class Postgres:
         host: str = "127.0.0.1",
         password: str = PASSWORD,
     ) -> None:
-        self.host = host
-        self.password = password
-        self._temporary = directory is None
-        self.directory = Path(directory or tempfile.mkdtemp(prefix="everup-pg-"))
-        self._wanted_port = port
-        self.port = port or 0
-        self._settings = SETTINGS | dict(settings or {})
-        self._dies_with_parent = dies_with_parent
-        self._run_as = "postgres" if os.geteuid() == 0 else None
-        self._child: Child | None = None
+        super().__init__(directory, port, SETTINGS | dict(settings or {}), dies_with_parent, host, password)
 
     @property
     def url(self) -> str:
@@ -104,10 +95,6 @@ class Postgres:
             "dbname": self.database,
         }
 
-    @property
-    def log(self) -> Path:
-        return self.directory / "postgres.log"
-
     def connect(self, **options) -> psycopg.Connection:
         """A connection as the shop's role, over TCP with its password."""
         return psycopg.connect(**(self.parameters | {"connect_timeout": 5} | options))
@@ -123,54 +110,6 @@ class Postgres:
             connect_timeout=5,
         )
 
-    def start(self) -> Postgres:
-        """Create what is missing and start the server; returns when it answers. Raises LabError."""
-        self._initialise()
-        for attempts_left in (2, 1, 0):
-            self.port = self._wanted_port or free_port(self.host)
-            try:
-                self._launch()
-                break
-            except LabError:
-                self.stop()
-                # Between the choice of a free port and its use another process may take it.
-                if self._wanted_port or not attempts_left:
-                    raise
-        self._create_role_and_database()
-        return self
-
-    def stop(self) -> None:
-        """Stop the server (fast shutdown); the data stay."""
-        if self._child:
-            self._child.stop()
-            self._child = None
-
-    def kill(self) -> None:
-        """End the server as a crash would, without a checkpoint; `start` recovers it."""
-        if self._child:
-            # SIGQUIT is "immediate": after SIGKILL of the first process the others would go on for a while.
-            self._child.send(signal.SIGQUIT)
-            self._child.wait(10)
-            self._child = None
-
-    def close(self) -> None:
-        """Stop the server and remove its temporary folder."""
-        if self._temporary:
-            self.kill()
-            shutil.rmtree(self.directory, ignore_errors=True)
-        else:
-            self.stop()
-
-    def __enter__(self) -> Postgres:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_exception) -> None:
-        self.close()
-
     def create_database(self, name: str) -> str:
         """A new, empty database of the shop's role; returns its SQLAlchemy URL."""
         with self.connect_admin() as admin:
@@ -181,11 +120,7 @@ class Postgres:
         data = self.directory / "data"
         if (data / "PG_VERSION").exists():
             return
-        (self.directory / "socket").mkdir(parents=True, exist_ok=True)
-        if self._run_as:
-            account = pwd.getpwnam(self._run_as)
-            for path in (self.directory, self.directory / "socket"):
-                os.chown(path, account.pw_uid, account.pw_gid)
+        self._make_folders(self.directory, self.directory / "socket")
         # Killed half-way, initdb leaves a folder that looks finished: make it beside, move it when it is.
         unfinished = self.directory / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -203,34 +138,21 @@ class Postgres:
             capture_output=True,
             text=True,
             timeout=60,
-            user=self._run_as,
-            group=self._run_as,
-            extra_groups=[] if self._run_as else None,
-            cwd="/",
+            **self._as_account(),
         )
         if done.returncode:
-            raise LabError(f"initdb in {unfinished} ended with {done.returncode}: {done.stderr or done.stdout}")
+            raise self._failed("initdb", unfinished, done)
         if self.host != "127.0.0.1":
             with (unfinished / "pg_hba.conf").open("a", encoding="utf-8") as access:
                 access.write("host all all samenet scram-sha-256\n")
         unfinished.rename(data)
 
-    def _launch(self) -> None:
+    def _command(self) -> list[str]:
         command = [find_binary("postgres"), "-D", str(self.directory / "data"), "-p", str(self.port)]
         command += ["-h", self.host, "-k", str(self.directory / "socket")]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
-        # SIGINT is PostgreSQL's "fast" shutdown: it does not wait for clients to leave.
-        self._child = Child(
-            "PostgreSQL",
-            command,
-            self.log,
-            cwd=Path("/"),
-            user=self._run_as,
-            dies_with_parent=self._dies_with_parent,
-            stop_signal=signal.SIGINT,
-        )
-        self._child.wait_until(self._answers)
+        return command
 
     def _answers(self) -> bool:
         try:

@@ -11,7 +11,7 @@ options:
   engine:
     description: The database engine.
     type: str
-    choices: [sqlite, postgresql]
+    choices: [sqlite, postgresql, sqlserver]
     default: sqlite
   login_db:
     description:
@@ -20,7 +20,7 @@ options:
     type: str
     aliases: [db, database]
   login_host:
-    description: Host of the database server.
+    description: Host of the database server; for SQL Server also C(host\instance), or the listener of an availability group.
     type: str
     default: localhost
   login_port:
@@ -40,22 +40,49 @@ options:
   connection_string:
     description:
       - A whole ODBC connection string, in place of the other login options.
-      - For PostgreSQL C(Protocol=7.4-1) and C(BoolsAsChar=0) are added unless it names its own.
+      - For PostgreSQL C(Protocol=7.4-1) and C(BoolsAsChar=0) are added unless it names its own, for SQL Server C(APP), and
+        C(TDS_Version=7.4) with FreeTDS, and C(DRIVER) when it names neither driver nor DSN.
     type: str
   odbc_driver:
-    description: The ODBC driver's registered name, or the path of its library; by default the first psqlODBC driver found.
+    description:
+      - The ODBC driver's registered name, or the path of its library; by default the first psqlODBC driver found.
+      - For SQL Server by default Microsoft's newest registered driver, else FreeTDS, else the library of Driver 18 in the Python
+        package C(mssql-python-odbc).
     type: str
   ssl_mode:
     description: How the connection to a PostgreSQL server is encrypted and verified (libpq's C(sslmode)).
     type: str
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
     default: prefer
+  encrypt:
+    description:
+      - How the connection to a SQL Server is encrypted. V(mandatory) encrypts all of it, V(strict) in addition before the first
+        packet (TDS 8.0, Microsoft's Driver 18 and SQL Server 2022), V(optional) only what the server insists on.
+    type: str
+    choices: [mandatory, optional, strict]
+    default: mandatory
+  trust_server_certificate:
+    description:
+      - Whether a SQL Server's certificate goes unchecked, as a self-signed one needs it. FreeTDS checks certificates only where
+        its own C(freetds.conf) names a C(ca file).
+    type: bool
+    default: false
+  authentication:
+    description:
+      - How to log in to a SQL Server. V(sql) is O(login_user) and O(login_password), V(windows) is Kerberos.
+      - Anything else is handed to Microsoft's driver as its keyword C(Authentication), such as C(ActiveDirectoryMsi).
+    type: str
+    default: sql
+  multi_subnet_failover:
+    description: Whether Microsoft's driver tries all addresses of an availability group's listener at once.
+    type: bool
+    default: false
   connect_timeout:
     description: Seconds to wait for a connection.
     type: int
     default: 10
   application_name:
-    description: What the server's session list shows of this connection.
+    description: What the server's session list shows of this connection; on SQL Server the default is followed by the release.
     type: str
     default: everup.deploy
   schema:
@@ -74,4 +101,5 @@ options:
     type: str
 requirements:
   - pyodbc, unixODBC and the psqlODBC driver, for PostgreSQL
+  - pyodbc, unixODBC and Microsoft's ODBC driver 17 or 18 or FreeTDS, for SQL Server
 """

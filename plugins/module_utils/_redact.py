@@ -12,7 +12,7 @@ MASK = "********"
 # In an ODBC connection string a value is plain up to the next ';' or in braces with '}' doubled
 # (Microsoft, "SQLDriverConnect function": connection string syntax).
 _ODBC_PART = re.compile(r"\s*(?P<key>[^=;{}]+?)\s*=\s*(?P<value>\{(?:[^}]|\}\})*\}|[^;]*)")
-_ODBC_SECRETS = ("pwd", "password", "accesstoken", "sslkeypassword")
+_ODBC_SECRETS = ("pwd", "password", "accesstoken", "sslkeypassword", "keystoresecret", "clientkey", "clientcertificate")
 # Inside psqlODBC's pqopt={...} stand libpq's own options (PostgreSQL documentation, 34.1.1.1).
 _LIBPQ_SECRET = re.compile(r"(?i)\b(?:ssl)?password\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']+)")
 

@@ -115,11 +115,19 @@ phase:
   type: str
   returned: success
 applied:
-  description: The scripts that this run applied, with their duration in seconds and how many tries their locks took.
+  description:
+    - The scripts that this run applied, with their duration in seconds, how many tries their locks took, and what the server said
+      besides errors (SQL Server's C(PRINT), and C(RAISERROR) up to severity 10; at most 200 messages a script).
   type: list
   elements: dict
   returned: success
-  sample: [{version: '0007', description: add_profile_id, script: expand/0007_add_profile_id.sql, seconds: 0.012, tries: 1}]
+  sample:
+    - version: '0007'
+      description: add_profile_id
+      script: expand/0007_add_profile_id.sql
+      seconds: 0.012
+      tries: 1
+      messages: []
 pending:
   description: The scripts that are left to apply; in check mode the ones that would be applied.
   type: list

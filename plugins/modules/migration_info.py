@@ -51,6 +51,10 @@ server_version:
   description: The server's version as it says it itself.
   type: str
   returned: success
+driver:
+  description: Name and version of the driver that reaches the server.
+  type: str
+  returned: success
 ledger:
   description: Whether the collection's own tables exist in this database.
   type: bool

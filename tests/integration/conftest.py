@@ -1,8 +1,9 @@
 """A database of each engine, empty, for every test that asks for one."""
 
 import pytest
-from ansible_collections.everup.deploy.tests.support.databases import ENGINES, Postgresql, Sqlite
+from ansible_collections.everup.deploy.tests.support.databases import ENGINES, Mariadb, Postgresql, Sqlite
 
+from lab.mariadb import Mariadb as MariadbServer
 from lab.postgres import Postgres
 
 
@@ -10,6 +11,13 @@ from lab.postgres import Postgres
 def postgres_server():
     """One PostgreSQL server for all tests; without it they fail."""
     with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server():
+    """One MariaDB server for all tests; without it they fail."""
+    with MariadbServer() as server:
         yield server
 
 
@@ -21,6 +29,13 @@ def sqlite_database(tmp_path):
 @pytest.fixture
 def postgresql_database(request, tmp_path):
     database = Postgresql(request.getfixturevalue("postgres_server"), tmp_path)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def mariadb_database(request, tmp_path):
+    database = Mariadb(request.getfixturevalue("mariadb_server"), tmp_path)
     yield database
     database.close()
 

@@ -6,10 +6,11 @@ import io
 import json
 import sqlite3
 import uuid
-from contextlib import closing, redirect_stdout
+from contextlib import closing, redirect_stdout, suppress
 from pathlib import Path
 
 import psycopg
+import pyodbc
 from ansible.module_utils import basic
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
@@ -28,7 +29,7 @@ from ansible_collections.everup.deploy.plugins.modules import (
     release_member,
 )
 
-ENGINES = ("sqlite", "postgresql")
+ENGINES = ("sqlite", "postgresql", "mariadb")
 
 
 def _params(module, options: dict) -> dict:
@@ -208,5 +209,56 @@ class Postgresql(Database):
             for (name,) in self.query(
                 "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
                 " WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema')"
+            )
+        }
+
+
+class Mariadb(Database):
+    """A database of a running server, new or emptied."""
+
+    engine = "mariadb"
+    slow = "INSERT INTO log SELECT 'slow' FROM (SELECT sleep({0})) AS s"
+    _emptied: dict = {}  # noqa: RUF012
+
+    def __init__(self, server, folder: Path) -> None:
+        self.folder = folder / "migrations"
+        self.folder.mkdir()
+        self.server = server
+        names = self._emptied.setdefault(server.port, [])
+        self.name = names.pop() if names else f"t_{uuid.uuid4().hex[:12]}"
+        with server.connect_admin() as admin:
+            if not admin.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", self.name).fetchone():
+                server.create_database(self.name)
+        self.options = {
+            "engine": "mariadb",
+            "login_db": self.name,
+            "login_host": server.host,
+            "login_port": server.port,
+            "login_user": server.user,
+            "login_password": server.password,
+        }
+
+    def close(self) -> None:
+        """End every session and make the database as it was when it was new, for another test."""
+        with closing(self.server.connect_admin()) as admin:
+            sessions = "SELECT id FROM information_schema.processlist WHERE user = ? AND command <> 'Killed'"
+            for (session,) in admin.execute(sessions, self.server.user).fetchall():
+                with suppress(pyodbc.Error):
+                    admin.execute(f"KILL {session}")
+            for name in (self.name, "deploys"):
+                admin.execute(f"DROP DATABASE IF EXISTS `{name}`")
+        self.server.create_database(self.name)
+        self._emptied[self.server.port].append(self.name)
+
+    def connect(self) -> pyodbc.Connection:
+        return self.server.connect(self.name)
+
+    def tables(self) -> set[str]:
+        return {
+            name
+            for (name,) in self.query(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema NOT IN"
+                " ('mysql', 'information_schema', 'performance_schema', 'sys', 'shop')"
+                " AND table_schema IN (database(), 'deploys')"
             )
         }

@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 from .engines.base import Engine
+from .engines.mysql import MariadbEngine, MysqlEngine
 from .engines.postgresql import PostgresqlEngine
 from .engines.sqlite import SqliteEngine
+from .engines.sqlserver import SqlserverEngine
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (SqliteEngine, PostgresqlEngine)}
+ENGINES: dict[str, type[Engine]] = {
+    engine.name: engine for engine in (SqliteEngine, PostgresqlEngine, MariadbEngine, MysqlEngine, SqlserverEngine)
+}
 
 CONNECTION_SPEC = {
     "engine": {"type": "str", "choices": list(ENGINES), "default": "sqlite"},
@@ -25,6 +29,10 @@ CONNECTION_SPEC = {
         "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
         "default": "prefer",
     },
+    "encrypt": {"type": "str", "choices": ["mandatory", "optional", "strict"], "default": "mandatory"},
+    "trust_server_certificate": {"type": "bool", "default": False},
+    "authentication": {"type": "str", "default": "sql"},
+    "multi_subnet_failover": {"type": "bool", "default": False},
     "connect_timeout": {"type": "int", "default": 10},
     "application_name": {"type": "str", "default": "everup.deploy"},
     "schema": {"type": "str", "default": ""},

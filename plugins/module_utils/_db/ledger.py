@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from .engines.base import Engine
 from .errors import DatabaseError, LeaseLost, LockTimeout
+from .lexis import split
+from .questions import questions_of
 from .who import whoami
 
 PHASES = ("expand", "contract")
@@ -91,6 +93,8 @@ class Names:
 
 # Every step is applied once, in order, and never edited after it was released: the ledger upgrades itself.
 # {types} of the engine, {t.<table>} quoted names. A new step goes to the end.
+# Where schema changes do not roll back, a step that was killed goes on by asking the catalog: every statement is one that
+# questions_of() understands, or one that may run twice.
 _STEPS = (
     (
         "CREATE TABLE {release} (id {count} NOT NULL PRIMARY KEY, version {name} NOT NULL, state {name} NOT NULL,"
@@ -100,7 +104,8 @@ _STEPS = (
         " failed_at {time}, aborted_at {time})",
         "CREATE TABLE {lease} (name {name} NOT NULL PRIMARY KEY, token {count} NOT NULL, release_id {count},"
         " holder {name}, holder_process {text}, taken_at {time}, renewed_at {time}, expires_at {time})",
-        "INSERT INTO {lease} (name, token) VALUES ('release', 0)",
+        "INSERT INTO {lease} (name, token) SELECT 'release', 0 FROM (SELECT 1 AS one) AS once"
+        " WHERE NOT EXISTS (SELECT 1 FROM {lease})",
         "CREATE TABLE {member} (release_id {count} NOT NULL, host {name} NOT NULL, web_group {name} NOT NULL,"
         " state {name} NOT NULL, version_before {name}, version_after {name}, reason {text}, planned_at {time},"
         " changed_at {time}, PRIMARY KEY (release_id, host))",
@@ -177,20 +182,58 @@ class Ledger:
     def _create(self) -> None:
         db, words = self.db, dict(self.db.types)
         words.update({name: db.table(getattr(self.names, name)) for name in ("release", "lease", "member", "event")})
+        if not db.transactional_ddl:
+            self._create_step_by_step(words)
+            return
         with db.transaction():
             db.create_schema()
-            steps = db.table(self.names.steps)
             if not self.exists():
-                db.execute(
-                    f"CREATE TABLE {steps} (step {words['count']} NOT NULL PRIMARY KEY, applied_at {words['time']} NOT NULL)"
-                )
+                db.execute(self._steps_table(words))
             for number in range(self._steps_done() + 1, len(_STEPS) + 1):
                 for statement in _STEPS[number - 1]:
-                    db.execute(statement.format(**words))
-                db.execute(f"INSERT INTO {steps} (step, applied_at) VALUES (?, {db.now()})", (number,))
+                    db.execute(self._sql(statement, words))
+                self._mark(number)
             for history in HISTORIES:
                 if not self.history_exists(history):
-                    db.execute(_HISTORY.format(table=db.table(self.names.history(history)), **self.db.types))
+                    db.execute(self._history_table(history))
+
+    def _create_step_by_step(self, words: dict) -> None:
+        """Create or upgrade the tables so that a kill between any two statements is made good by the next run.
+
+        The table of steps comes behind the first step, since its being there says that the others are.
+        """
+        db = self.db
+        db.create_schema()
+        for history in HISTORIES:
+            self._run_once(self._history_table(history))
+        done = self._steps_done() if self.exists() else 0
+        for number in range(done + 1, len(_STEPS) + 1):
+            for statement in _STEPS[number - 1]:
+                self._run_once(self._sql(statement, words))
+            if number == 1:
+                self._run_once(self._steps_table(words))
+            with db.transaction():
+                self._mark(number)
+
+    def _run_once(self, sql: str) -> None:
+        """Run a statement unless the catalog shows that an earlier, killed run has."""
+        asked = [q for statement in split(sql, self.db.lexis, "ledger") for q in questions_of(statement, self.db.lexis)]
+        if not asked or not all(self.db.has_happened(question) for question in asked):
+            self.db.execute(sql)
+
+    def _sql(self, statement: str, words: dict) -> str:
+        return statement.format(**words) + (self.db.table_options if statement.startswith("CREATE TABLE") else "")
+
+    def _steps_table(self, words: dict) -> str:
+        columns = "step {count} NOT NULL PRIMARY KEY, applied_at {time} NOT NULL"
+        return self._sql(f"CREATE TABLE {{steps}} ({columns})", {**words, "steps": self.db.table(self.names.steps)})
+
+    def _history_table(self, history: str) -> str:
+        return self._sql(_HISTORY, {**self.db.types, "table": self.db.table(self.names.history(history))})
+
+    def _mark(self, number: int) -> None:
+        steps = self.db.table(self.names.steps)
+        self.db.execute(f"INSERT INTO {steps} (step, applied_at) VALUES (?, {self.db.now()})", (number,))
 
     def event(self, what: str, release_id: int | None = None, subject: str = "", **detail) -> None:
         """Append one event; call it inside the transaction of what it tells about."""

@@ -26,6 +26,11 @@ class Lexis:
         client_command: pattern of a command that only the engine's own client understands (psql ``\\d``, sqlite3 ``.read``).
         client_command_anywhere: such a command may follow SQL on its line (psql), or only stand between statements at the
             left margin (sqlite3).
+        batches: the script is sent in batches that end at GO, a semicolon ends nothing (SQL Server; see batches.py).
+        backslash_escapes: a backslash escapes in every string (MySQL, unless sql_mode has NO_BACKSLASH_ESCAPES).
+        hash_comments: ``#`` begins a comment, and ``--`` does only before white space (MySQL).
+        executable_comments: ``/*! ... */`` and ``/*M! ... */`` are statements or parts of them (MySQL, MariaDB).
+        delimiter_lines: a line ``DELIMITER //`` changes what ends a statement (mysql client).
     """
 
     nested_comments: bool = False
@@ -36,6 +41,11 @@ class Lexis:
     routine_bodies: bool = False
     client_command: str = ""
     client_command_anywhere: bool = False
+    batches: bool = False
+    backslash_escapes: bool = False
+    hash_comments: bool = False
+    executable_comments: bool = False
+    delimiter_lines: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,10 @@ class Places:
 
 @dataclass(frozen=True)
 class Token:
-    """A lexical unit: kind is one of word, number, string, comment, semicolon, space, marker, command or other."""
+    """A lexical unit: kind is one of word, number, string, comment, semicolon, space, marker, command, delimiter or other.
+
+    A semicolon is whatever ends a statement; a delimiter is a line that says what does from there on.
+    """
 
     kind: str
     text: str
@@ -91,6 +104,9 @@ _PLAIN = re.compile(
     rf"|(?P<number>[0-9][{_LETTER}0-9.]*)|(?P<semicolon>;)|(?P<marker>\?)"
 )
 _DOLLAR = re.compile(rf"\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$")
+_DELIMITER_LINE = re.compile(r"(?i)delimiter(?:[ \t]+(?P<text>\S+))?[^\n]*")
+_EXECUTABLE = re.compile(r"/\*M?!")
+_ROUTINES = ("PROCEDURE", "FUNCTION", "TRIGGER", "EVENT")
 # A string goes on behind a line break (SQL standard; PostgreSQL keeps the backslash escapes of its first part).
 _CONTINUATION = re.compile(r"[ \t\f\v]*\n[ \t\n\f\v]*'")
 
@@ -103,27 +119,57 @@ def tokens(text: str, lexis: Lexis, source: str) -> Iterator[Token]:
     """
     places = Places(text)
     client_command = re.compile(lexis.client_command) if lexis.client_command else None
-    position, between = 0, True
+    position, between, delimiter = 0, True, ";"
     while position < len(text):
         start = position
+        line = _DELIMITER_LINE.match(text, start) if lexis.delimiter_lines and between else None
+        if line and not text[text.rfind("\n", 0, start) + 1 : start].strip():
+            delimiter, position = _delimiter(line, places, source), line.end()
+            yield Token("delimiter", line.group(), start)
+            continue
+        if delimiter != ";" and text.startswith(delimiter, start):
+            position, between = start + len(delimiter), True
+            yield Token("semicolon", delimiter, start)
+            continue
         at_margin = start == 0 or text[start - 1] == "\n"
         if client_command and (lexis.client_command_anywhere or (between and at_margin)) and client_command.match(text, start):
             end = text.find("\n", start)
             kind, position = "command", len(text) if end < 0 else end
         else:
             kind, position = _next(text, start, lexis, places, source)
+            if delimiter != ";" and kind in ("word", "number", "semicolon"):
+                cut = text.find(delimiter, start, position)
+                kind, position = ("other" if kind == "semicolon" else kind), (cut if cut > 0 else position)
         if kind not in ("space", "comment", "command"):
             between = kind == "semicolon"
         yield Token(kind, text[start:position], start)
+
+
+def _delimiter(line: re.Match, places: Places, source: str) -> str:
+    """Return what a DELIMITER line sets.
+
+    Raises:
+        ScriptError: it names none, or one that could not be told from a string or an escape.
+    """
+    text = line.group("text") or ""
+    if not text or re.search(r"[\\'\"`]", text):
+        raise ScriptError(source, *places.of(line.start()), "DELIMITER needs what shall end a statement, such as // or $$")
+    return text
 
 
 def _next(text: str, start: int, lexis: Lexis, places: Places, source: str) -> tuple[str, int]:
     """Return kind and end of the token that starts at start."""
     character = text[start]
     if lexis.escape_strings and character in "eE" and text.startswith("'", start + 1):
-        return "string", _quoted_end(text, start + 1, "'", True, places, source)
+        return "string", _quoted_end(text, start + 1, "'", True, places, source, joined=True)
     if character == "'" or character in lexis.quotes:
-        return "string", _quoted_end(text, start, _CLOSERS[character], False, places, source)
+        escaped = lexis.backslash_escapes and character in "'\""
+        return "string", _quoted_end(text, start, _CLOSERS[character], escaped, places, source)
+    if lexis.executable_comments and _EXECUTABLE.match(text, start):
+        return "other", _comment_end(text, start, True, places, source)
+    if lexis.hash_comments and (character == "#" or (text.startswith("--", start) and text[start + 2 : start + 3].strip())):
+        end = text.find("\n", start)
+        return ("comment", len(text) if end < 0 else end) if character == "#" else ("other", start + 1)
     if text.startswith("/*", start):
         return "comment", _comment_end(text, start, lexis.nested_comments, places, source)
     if lexis.dollar_quotes and character == "$":
@@ -139,7 +185,7 @@ def _next(text: str, start: int, lexis: Lexis, places: Places, source: str) -> t
     return "other", start + 1
 
 
-def _quoted_end(text: str, start: int, closer: str, backslash: bool, places: Places, source: str) -> int:
+def _quoted_end(text: str, start: int, closer: str, backslash: bool, places: Places, source: str, joined: bool = False) -> int:
     position = start + 1
     while True:
         end = text.find(closer, position)
@@ -151,7 +197,7 @@ def _quoted_end(text: str, start: int, closer: str, backslash: bool, places: Pla
         elif text.startswith(closer, end + 1):
             position = end + 2
         else:
-            continuation = _CONTINUATION.match(text, end + 1) if backslash else None
+            continuation = _CONTINUATION.match(text, end + 1) if joined else None
             if continuation is None:
                 return end + 1
             position = continuation.end()
@@ -184,8 +230,12 @@ def split(text: str, lexis: Lexis, source: str) -> list[Statement]:
     statements: list[Statement] = []
     body = _Body(lexis)
     first = last = None
+    ends = ";"
     for token in tokens(text, lexis, source):
         if token.kind in ("space", "comment"):
+            continue
+        if token.kind == "delimiter":
+            ends = token.text.split()[1]
             continue
         if token.kind == "command":
             word = token.text.split()[0]
@@ -196,6 +246,9 @@ def split(text: str, lexis: Lexis, source: str) -> list[Statement]:
             )
         if token.kind == "semicolon" and not body.continues():
             if first is not None:
+                if ends == ";" and body.is_cut():
+                    why = "this body holds semicolons: put it between lines DELIMITER // and DELIMITER ;"
+                    raise ScriptError(source, *places.of(first), why)
                 statements.append(_statement(text, first, last, body, places))
             first, body = None, _Body(lexis)
             continue
@@ -206,6 +259,8 @@ def split(text: str, lexis: Lexis, source: str) -> list[Statement]:
     if first is not None:
         if body.is_open():
             raise ScriptError(source, *places.of(first), "the body of this statement has no END")
+        if ends != ";":
+            raise ScriptError(source, *places.of(first), f"DELIMITER {ends} is set, and nothing ends this statement")
         statements.append(_statement(text, first, last, body, places))
     return statements
 
@@ -222,7 +277,7 @@ class _Body:
         self.words: list[str] = []
         self.has_marker = False
         self._depth = 0
-        self._trigger_began = False
+        self._trigger_began = self._began = False
         self._recent: list[str] = []
 
     def see(self, token: Token) -> None:
@@ -233,6 +288,7 @@ class _Body:
             return
         if len(self.words) < 8:
             self.words.append(word)
+        self._began = self._began or word == "BEGIN"
         if self._is_trigger() and word == "BEGIN":
             self._trigger_began = True
         if self._is_routine():
@@ -244,6 +300,13 @@ class _Body:
     def continues(self) -> bool:
         """Return whether the semicolon at hand belongs to the statement's body."""
         return self.is_open()
+
+    def is_cut(self) -> bool:
+        """Return whether a semicolon ends the statement inside its BEGIN ... END (MySQL without DELIMITER)."""
+        compound = self.words[:3] == ["BEGIN", "NOT", "ATOMIC"] or (
+            self.words[:1] == ["CREATE"] and any(word in _ROUTINES for word in self.words)
+        )
+        return self._lexis.delimiter_lines and compound and self._began and self._recent[-1:] != ["END"]
 
     def is_open(self) -> bool:
         """Return whether a body has begun and its END is missing."""

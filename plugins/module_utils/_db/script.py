@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .batches import split_batches
 from .lexis import Lexis, Places, ScriptError, Statement, split, tokens
 
 _BOMS = (
@@ -233,5 +234,5 @@ def load_script(path: Path, source: str, lexis: Lexis, placeholders: dict) -> Sc
     text = decode(data, source)
     substituted = substitute(text, placeholders, source)
     directives = read_directives(substituted, lexis, source)
-    statements: list[Statement] = split(substituted, lexis, source)
+    statements: list[Statement] = (split_batches if lexis.batches else split)(substituted, lexis, source)
     return Script(source, text, checksum(text), directives, tuple(statements), dict(placeholders))

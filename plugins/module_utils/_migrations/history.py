@@ -59,9 +59,8 @@ class History:
         if not self.ledger.history_exists(self.phase):
             return []
         columns = ", ".join(Row.__dataclass_fields__)
-        rows = [
-            Row(**{**row, "version": self.key(row["version"])}) for row in self._db.query(f"SELECT {columns} FROM {self.table}")
-        ]
+        found = self._db.query(f"SELECT {columns} FROM {self._db.settled_rows(self.table)}")
+        rows = [Row(**{**row, "version": self.key(row["version"])}) for row in found]
         self._spelt = {row.version: str(row.version) for row in rows}
         return sorted(rows, key=lambda row: row.version)
 
@@ -125,9 +124,10 @@ class History:
             (APPLIED, self._key(migration)),
         )
 
-    def fail(self, migration: Migration, error: str) -> None:
-        """Mark a script as failed, with what the database said."""
+    def fail(self, migration: Migration, error: str, done: int = 0) -> None:
+        """Mark a script as failed, with what the database said and how many of its statements stay."""
         self._db.execute(
-            f"UPDATE {self.table} SET state = ?, error = ?, finished_at = {self._db.now()} WHERE version = ? AND state <> ?",
-            (FAILED, error, self._key(migration), APPLIED),
+            f"UPDATE {self.table} SET state = ?, error = ?, statements_done = ?, finished_at = {self._db.now()}"
+            " WHERE version = ? AND state <> ?",
+            (FAILED, error, done, self._key(migration), APPLIED),
         )

@@ -11,6 +11,7 @@ from .._db.engines.base import Engine
 from .._db.ledger import PHASES, Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
+from . import recovery
 from .families import families
 from .files import Migration, read_phase
 from .history import APPLIED, RUNNING, History
@@ -151,6 +152,7 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
         params["out_of_order"],
         repair=params["repair"],
         ignore_missing=params["ignore_missing"],
+        known=_known(project, plan),
     )
     wanted = params["plan_hash"]
     if wanted and plan.to_run and plan.hash != wanted:
@@ -161,12 +163,27 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
         )
 
 
+def _known(project: Project, plan: Plan) -> frozenset:
+    """Return the versions of interrupted scripts of which the database itself knows where they go on."""
+    scripts = {migration.version: migration.script for migration in plan.pending}
+    return frozenset(
+        row.version
+        for row in plan.interrupted
+        if row.version in scripts
+        and row.checksum == scripts[row.version].checksum
+        and recovery.has_happened(project.ledger.db, scripts[row.version], row.statements_done + 1) is not None
+    )
+
+
 def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool) -> dict:
     pending = phase.plan() if outcomes else plan
     return {
         "changed": bool(outcomes) or (check_mode and bool(plan.to_run)),
         "phase": phase.name,
-        "applied": [{**_described(o.migration), "seconds": round(o.seconds, 3), "tries": o.tries} for o in outcomes],
+        "applied": [
+            {**_described(o.migration), "seconds": round(o.seconds, 3), "tries": o.tries, "messages": o.messages}
+            for o in outcomes
+        ],
         "pending": [_described(migration) for migration in pending.pending],
         "repeatables": [_described(repeatable) for repeatable in pending.repeatables],
         "beyond_target": [_described(migration) for migration in plan.beyond_target],
@@ -199,7 +216,7 @@ def inform(params: dict) -> dict:
     """Say per phase what is applied, pending, changed since, failed and missing; changes nothing.
 
     Returns:
-        engine, server_version, ledger (whether it exists) and one entry a phase.
+        engine, server_version, capabilities, settings, ledger (whether it exists) and one entry a phase.
     """
     db = connect(params)
     try:
@@ -207,6 +224,9 @@ def inform(params: dict) -> dict:
         return {
             "engine": db.name,
             "server_version": db.server_version(),
+            "driver": db.driver(),
+            "capabilities": db.capabilities(),
+            "settings": db.settings(),
             "ledger": project.ledger.exists(),
             **{phase.name: _informed(phase) for phase in project.phases.values()},
             "repeatable": _informed_repeatable(project.phases["expand"]),

@@ -82,6 +82,7 @@ def check_plan(
     out_of_order: bool,
     repair: str | None,
     ignore_missing: bool = False,
+    known: frozenset = frozenset(),
 ) -> None:
     """Refuse a plan that must not run.
 
@@ -93,6 +94,7 @@ def check_plan(
         out_of_order: scripts older than the newest applied one may run.
         repair: the way on that the user chose for an interrupted script, or None.
         ignore_missing: go on although files of scripts in the history are gone.
+        known: versions of interrupted scripts whose statement in flight is known to have happened or not.
 
     Raises:
         EverupError: names every script that stands in the way and the way on.
@@ -116,7 +118,8 @@ def check_plan(
             if row.state == APPLIED
         ]
     if not repair:
-        findings += [problem for row in plan.interrupted for problem in _interrupted(phase, row, plan)]
+        doubtful = [row for row in plan.interrupted if row.version not in known]
+        findings += [problem for row in doubtful for problem in _interrupted(phase, row, plan)]
     if findings:
         raise EverupError(
             f"The {phase} phase cannot run, nothing was changed:\n  " + "\n  ".join(findings),

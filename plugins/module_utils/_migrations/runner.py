@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Callable
 
 from .._db.engines.base import Blocker, Engine
@@ -15,6 +16,7 @@ from .._db.errors import DatabaseError, LeaseLost, LockTimeout
 from .._db.ledger import Ledger
 from .._db.lexis import Statement
 from .._errors import EverupError
+from . import recovery
 from .files import Migration
 from .history import RUNNING, History
 
@@ -41,11 +43,12 @@ class Limits:
 
 @dataclass
 class Outcome:
-    """What happened to one script: tries is more than one when locks were waited for."""
+    """What happened to one script: tries is more than one when locks were waited for; messages are the server's own."""
 
     migration: Migration
     seconds: float
     tries: int
+    messages: list = field(default_factory=list)
 
 
 @dataclass
@@ -113,10 +116,11 @@ class Runner:
         """
         started = time.monotonic()
         if migration.script.directives.transaction and self.db.transactional_ddl:
-            tries = self._with_lock_budget(migration, lambda: self._in_transaction(migration))
+            tries = self._whole(migration)
         else:
             tries = self._statement_by_statement(migration, repair)
-        return Outcome(migration, time.monotonic() - started, tries)
+        messages = [migration.script.mask(message) for message in self.db.take_messages()]
+        return Outcome(migration, time.monotonic() - started, tries, messages)
 
     def _fence(self) -> None:
         if self.fence is not None:
@@ -128,8 +132,16 @@ class Runner:
             with self.db.transaction():
                 self.fence()
 
+    def _whole(self, migration: Migration) -> int:
+        try:
+            return self._with_lock_budget(migration, lambda: self._in_transaction(migration), "The script was not applied")
+        except LockTimeout as failure:
+            self._record_failure(migration, failure)
+            raise
+
     def _in_transaction(self, migration: Migration) -> None:
         """Run script and history row in one transaction; record a failure after the rollback."""
+        self.db.take_messages()  # of an earlier try, which was rolled back
         try:
             self.db.set_lock_timeout(self._lock_timeout(migration))
             self._check_fence()
@@ -196,33 +208,19 @@ class Runner:
         return max(self.limits.lock_budget, self.limits.lock_timeout) if online else self.limits.lock_timeout
 
     def _statement_by_statement(self, migration: Migration, repair: str | None) -> int:
-        """Run a script outside a transaction, recording after each statement how many are done."""
-        row = self.history.row(migration.version)
-        done = 0
-        with self.db.transaction():
-            self._fence()
-            if row is not None and row.checksum == migration.script.checksum:
-                done = row.statements_done + (1 if row.state == RUNNING and repair == "applied" else 0)
-                self.history.resume(migration, done, self.release_version)
-            else:
-                self.history.start(migration, self.release_version)
+        """Run a script outside a transaction, recording with or after each statement how many are done."""
+        statements = migration.script.statements
+        done = self._go_on_from(migration, repair)
         tries = 1
         try:
-            for number, statement in enumerate(migration.script.statements[done:], start=done + 1):
-
-                def one_statement(statement=statement) -> None:
-                    try:
-                        self.db.set_lock_timeout(self._lock_timeout(migration, statement))
-                        self._check_fence()
-                        self.db.clear_carcass(statement)
-                        self.db.begin_script()
-                        self._run_statement(migration, statement)
-                    finally:
-                        self._reset_session()
-
-                tries = max(tries, self._with_lock_budget(migration, one_statement, statement))
-                with self.db.transaction():
-                    self.history.progress(migration, number)
+            for number, statement in enumerate(statements[done:], start=done + 1):
+                attempt = partial(self._one_statement, migration, number)
+                kept = f"{done} of {len(statements)} statements of the script were applied and stay; number {number} was not"
+                tries = max(tries, self._with_lock_budget(migration, attempt, kept, statement))
+                done = number
+                if not self.db.joins_transaction(statement):
+                    with self.db.transaction():
+                        self.history.resume(migration, number, self.release_version)
             with self.db.transaction():
                 self._fence()
                 self.history.finish(migration)
@@ -233,27 +231,86 @@ class Runner:
                     release=self.release_version,
                 )
         except (DatabaseError, LeaseLost) as error:
-            self._record_failure(migration, error)
+            self._record_failure(migration, error, done)
             raise
+        finally:
+            self._reset_session()
         return tries
 
-    def _record_failure(self, migration: Migration, error: EverupError) -> None:
+    def _go_on_from(self, migration: Migration, repair: str | None) -> int:
+        """Mark the script as running and return how many of its statements are done."""
+        script = migration.script
+        row = self.history.row(migration.version)
+        same = row is not None and row.checksum == script.checksum
+        done = row.statements_done if same else 0
+        if same and row.state == RUNNING and done < len(script.statements):
+            happened = recovery.has_happened(self.db, script, done + 1)
+            done += 1 if happened or (happened is None and repair == "applied") else 0
+        session = recovery.session_statements(self.db, script, done)
+        with self.db.transaction():
+            self._fence()
+            if same:
+                self.history.resume(migration, done, self.release_version)
+            else:
+                self.history.start(migration, self.release_version)
+        for statement in session:
+            self.db.begin_script()
+            self._run_statement(migration, statement)
+            self.db.pause_script()
+        return done
+
+    def _one_statement(self, migration: Migration, number: int) -> None:
+        """Run one statement; where it can, together with the count of what is done."""
+        statement = migration.script.statements[number - 1]
+        try:
+            self.db.set_lock_timeout(self._lock_timeout(migration, statement))
+            self._check_fence()
+            if self.db.joins_transaction(statement):
+                with self.db.transaction():
+                    self.db.begin_script()
+                    self._run_statement(migration, statement)
+                    self.db.pause_script()
+                    self.history.progress(migration, number)
+                return
+            self.db.clear_carcass(statement)
+            if recovery.is_there(self.db, migration.script, number):
+                # Killed now, it must not look as if this statement had done it.
+                with self.db.transaction():
+                    self.history.fail(migration, f"statement {number} found its work done before it began", number - 1)
+            self.db.begin_script()
+            self._run_statement(migration, statement)
+            self.db.pause_script()
+        except BaseException:
+            self._pause_script()
+            raise
+
+    def _pause_script(self) -> None:
+        """Take the session back after an error, which is what the caller must see."""
+        try:
+            self.db.pause_script()
+        except DatabaseError:
+            return
+
+    def _record_failure(self, migration: Migration, error: EverupError, done: int = 0) -> None:
         """Write down why a script failed; the failure itself is what the caller must see, so a second one is dropped."""
         try:
             self.db.set_lock_timeout(self.limits.lock_timeout)
             with self.db.transaction():
-                row = self.history.row(migration.version)
-                if row is None or not row.statements_done:
+                if not done:
                     self.history.start(migration, self.release_version)
-                self.history.fail(migration, str(error))
+                self.history.fail(migration, str(error), done)
                 self.ledger.event("script_failed", subject=migration.source, error=str(error))
         except DatabaseError:
             return
         finally:
             self._reset_session()
 
-    def _with_lock_budget(self, migration: Migration, attempt: Callable[[], None], statement: Statement | None = None) -> int:
+    def _with_lock_budget(
+        self, migration: Migration, attempt: Callable[[], None], otherwise: str, statement: Statement | None = None
+    ) -> int:
         """Run attempt until it gets its locks or the budget is used up; return how many tries it took.
+
+        ``otherwise`` is what the error says of the script when it is used up.
 
         Between tries the application goes on: the pauses double up to ten seconds, each shortened at random so that
         two runs do not meet again.
@@ -273,20 +330,20 @@ class Runner:
                 seen = watch.seen or seen
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise self._budget_spent(migration, error, tries, seen) from None
+                    raise self._budget_spent(migration, error, tries, seen, otherwise) from None
                 time.sleep(min(pause * (0.5 + self.jitter() / 2), left))
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    def _budget_spent(self, migration: Migration, error: LockTimeout, tries: int, seen: list[Blocker]) -> LockTimeout:
+    def _budget_spent(
+        self, migration: Migration, error: LockTimeout, tries: int, seen: list[Blocker], otherwise: str
+    ) -> LockTimeout:
         named = "; ".join(str(blocker) for blocker in seen) or "not visible to this user"
         message = (
             f"{error}. No lock within {self.limits.lock_budget:.0f} s ({tries} tries of at most "
-            f"{self._lock_timeout(migration):g} s). Blocked by: {named}. The script was not applied: end that session or "
+            f"{self._lock_timeout(migration):g} s). Blocked by: {named}. {otherwise}: end that session or "
             "wait for it, then run this again."
         )
-        failure = LockTimeout(message, blockers=[blocker.as_dict() for blocker in seen], tries=tries)
-        self._record_failure(migration, failure)
-        return failure
+        return LockTimeout(message, blockers=[blocker.as_dict() for blocker in seen], tries=tries)
 
 
 class BlockerWatch:
@@ -315,12 +372,12 @@ class BlockerWatch:
         self._thread.join(timeout=self._pause + 5)
 
     def _look(self) -> None:
-        self._over.wait(self._pause * 2)
-        while not self._over.is_set():
-            try:
-                seen = self._db.blockers()
-            except DatabaseError:
-                return  # who blocks is a help, not a condition
-            if seen:
-                self.seen = seen
-            self._over.wait(self._pause)
+        if self._over.wait(self._pause * 2):
+            return
+        try:
+            with self._db.watch() as look:
+                while not self._over.is_set():
+                    self.seen = look() or self.seen
+                    self._over.wait(self._pause)
+        except DatabaseError:
+            return  # who blocks is a help, not a condition

@@ -69,10 +69,8 @@ class Store:
     def events(self, release_id: int | None, limit: int) -> list[dict]:
         """Return the newest events, oldest of them first; of one release or, with None, of the whole database."""
         where, parameters = ("WHERE release_id = ?", (release_id,)) if release_id is not None else ("", ())
-        rows = self.db.query(
-            f"SELECT id, at, who, what, release_id, subject, detail FROM {self._event} {where} ORDER BY id DESC LIMIT ?",
-            (*parameters, max(0, limit)),
-        )
+        newest = f"SELECT id, at, who, what, release_id, subject, detail FROM {self._event} {where} ORDER BY id DESC"
+        rows = self.db.query(self.db.first_rows(newest, max(0, limit)), parameters)
         return [{**row, "detail": json.loads(row["detail"])} for row in reversed(rows)]
 
     def lease(self) -> dict:

@@ -7,17 +7,34 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Iterator
+from typing import Callable, Iterator
 
 from ..lexis import Lexis, ScriptError, Statement
+from ..questions import Question
+from .stored import STORED_OBJECTS
 
 TRANSACTION_WORDS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ABORT")
 _TRANSACTION_STARTS = (("START", "TRANSACTION"), ("PREPARE", "TRANSACTION"))
 
+CAPABILITIES = {
+    "transactional_ddl": "a schema change rolls back with its transaction",
+    "session_lock": "a lock that ends with its session keeps a second run out",
+    "online_index": "an index can be built while the application writes",
+    "instant_add_column": "a column with a constant default is added without touching the rows",
+    "instant_drop_column": "a column is dropped without touching the rows",
+    "statement_timeout": "any statement can be given a longest time",
+    "subsecond_lock_timeout": "a lock time-out may be shorter than a second",
+    "sequences": "CREATE SEQUENCE exists",
+    "resumable_index": "an index build can be paused and gone on with",
+}
+
 
 @dataclass(frozen=True)
 class Blocker:
-    """A session that holds the lock another one waits for, as far as the engine can tell."""
+    """A session that holds the lock another one waits for, as far as the engine can tell.
+
+    ``certain`` is false where the engine shows who could be in the way, but not whose lock it is.
+    """
 
     session: str
     user: str = ""
@@ -26,9 +43,11 @@ class Blocker:
     statement: str = ""
     age_seconds: float | None = None
     since: str = "in a transaction"
+    certain: bool = True
 
     def __str__(self) -> str:
-        parts = [f"session {self.session}" if self.session.isdigit() else self.session]
+        named = f"session {self.session}" if self.session.isdigit() else self.session
+        parts = [named if self.certain else f"perhaps {named}"]
         parts += [f"user {self.user}"] if self.user else []
         parts += [f"program '{self.program}'"] if self.program else []
         parts += [f"from {self.host}"] if self.host else []
@@ -51,6 +70,8 @@ class Engine(ABC):
         lexis: how scripts are split.
         transactional_ddl: schema changes roll back with the transaction they ran in.
         types: column types of the ledger: text, name (short, indexable), time, count, serial (a key that counts itself).
+        repeatable: first words of statements that may always run twice.
+        table_options: what stands behind each CREATE TABLE of the ledger.
         schema: the schema of the collection's own tables, empty for the connection's default.
     """
 
@@ -58,6 +79,8 @@ class Engine(ABC):
     lexis = Lexis()
     transactional_ddl = True
     types: dict = {}  # noqa: RUF012 - a constant of each engine
+    repeatable: tuple = ()
+    table_options = ""
     schema = ""
 
     @classmethod
@@ -104,7 +127,17 @@ class Engine(ABC):
         """Bound every statement of this session from here on; None goes back to the connection's own value."""
 
     def begin_script(self) -> None:  # noqa: B027 - most engines rely on no setting that a script could mind
-        """Give a user's script the session that the database's own settings make, until :meth:`reset_session`."""
+        """Give a user's script the session that the database's own settings make, until :meth:`reset_session`.
+
+        Behind :meth:`pause_script` it goes on with what the script itself has set.
+        """
+
+    def pause_script(self) -> None:
+        """Take the session back between two statements of a script outside a transaction, for our own bookkeeping.
+
+        Most engines make each such statement a session of its own; one whose every script runs like this keeps what it set.
+        """
+        self.reset_session()
 
     @abstractmethod
     def reset_session(self) -> None:
@@ -116,6 +149,32 @@ class Engine(ABC):
         Parameters:
             table: one of the tables; where it is already, the others are.
         """
+
+    def joins_transaction(self, statement: Statement) -> bool:
+        """Return whether a statement outside the script's transaction can share one with the count of what is done.
+
+        If so, a crash leaves no doubt about it: both are there or neither is.
+        """
+        return False
+
+    def undone_with_count(self, statement: Statement) -> bool:
+        """Return whether a statement that shared a transaction with its count is surely gone where the count is missing."""
+        return True
+
+    def session_state(self, statement: Statement) -> str:
+        """Return what a later statement of the script may need of this one's session.
+
+        Empty for nothing, ``again`` when it can be run again in a new session, ``lost`` when it cannot be had again.
+        """
+        return ""
+
+    def has_happened(self, question: Question) -> bool | None:
+        """Return whether the catalog shows what a statement leaves behind; None when the catalog cannot tell.
+
+        Parameters:
+            question: what :func:`questions_of` made of the statement that was in flight when its process was killed.
+        """
+        return None
 
     def clear_carcass(self, statement: Statement) -> None:  # noqa: B027 - most engines leave none
         """Remove what an earlier try of a statement outside a transaction left behind half done."""
@@ -140,9 +199,46 @@ class Engine(ABC):
     def blockers(self) -> list[Blocker]:
         """Return who blocks this session right now; called from another thread, through a connection of its own."""
 
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], list[Blocker]]]:
+        """Give a function that does what :meth:`blockers` does, many times at the cost of one connection."""
+        yield self.blockers
+
+    def capabilities(self) -> dict[str, bool]:
+        """Return what this server can do, from its version and edition; every engine has exactly the keys of CAPABILITIES."""
+        return {**dict.fromkeys(CAPABILITIES, False), "transactional_ddl": self.transactional_ddl}
+
+    def settings(self) -> dict:
+        """Return the server's settings that matter for a deploy, by the server's own names; times in its own units.
+
+        A value that this user may not see is None. Replication is ``replication`` (bool or None) and ``replication_lag_seconds``
+        (the worst replica's, or None).
+        """
+        return {}
+
     @abstractmethod
     def table_exists(self, table: str) -> bool:
         """Return whether one of the collection's own tables is in the schema."""
+
+    def take_messages(self) -> list[str]:
+        """Return what the server has said to the statements of scripts, besides errors, since this was last asked."""
+        return []
+
+    def driver(self) -> str:
+        """Return name and version of the driver in use."""
+        return ""
+
+    def first_rows(self, select: str, count: int) -> str:
+        """Return a SELECT that gives its first rows only."""
+        return f"{select} LIMIT {max(0, int(count))}"
+
+    def settled_rows(self, table: str) -> str:
+        """Return a table as FROM takes it, so that nobody waits for rows that another transaction is just writing.
+
+        Parameters:
+            table: a quoted name; engines that keep versions of rows read it as it is.
+        """
+        return table
 
     @abstractmethod
     def server_version(self) -> str:
@@ -159,9 +255,9 @@ class Engine(ABC):
     def create_schema(self) -> None:  # noqa: B027 - most engines need no schema of their own
         """Create the schema of the collection's own tables where the engine has schemas and it is missing."""
 
-    @abstractmethod
     def stored_objects(self) -> list[dict]:
         """Return schema, name and kind (view, function, procedure) of everything of the users' that holds SQL and is called."""
+        return self.query(STORED_OBJECTS[self.name])
 
     def run_test_suites(self) -> list[dict]:
         """Run the test suites that live in the database; return name, suite, seconds and failure of each test. Most have none."""

@@ -12,7 +12,7 @@ import datetime
 import re
 from abc import abstractmethod
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Callable, Iterator
 
 from ..errors import DatabaseError
 from ..lexis import Statement
@@ -153,12 +153,25 @@ class OdbcEngine(Engine):
         except pyodbc.Error:
             return  # the session is gone; the next statement says so
 
+    def driver(self) -> str:
+        return " ".join(str(self._connection.getinfo(kind)) for kind in (pyodbc.SQL_DRIVER_NAME, pyodbc.SQL_DRIVER_VER))
+
     def blockers(self) -> list[Blocker]:
+        with self.watch() as look:
+            return look()
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], list[Blocker]]]:
         connection = self._connect()
+
+        def look() -> list[Blocker]:
+            try:
+                return self._blockers(connection)
+            except pyodbc.Error as error:
+                raise self._mapped(error) from error
+
         try:
-            return self._blockers(connection)
-        except pyodbc.Error as error:
-            raise self._mapped(error) from error
+            yield look
         finally:
             connection.close()
 

@@ -20,6 +20,8 @@ from dataclasses import replace
 from ..._redact import odbc_parts, odbc_quote
 from ..errors import DatabaseError, LockTimeout
 from ..lexis import Lexis, ScriptError, Statement, tokens
+from ..questions import Question
+from . import postgresql_catalog as catalog
 from .base import Blocker
 from .odbc import OdbcEngine, driver_text, installed_drivers, rows_of
 
@@ -38,6 +40,21 @@ _OUTSIDE_TRANSACTION = (
     ("REINDEX", "DATABASE"),
     ("REINDEX", "SCHEMA"),
     ("REINDEX", "SYSTEM"),
+)
+_JOINS = ("INSERT", "UPDATE", "DELETE", "MERGE", "SELECT", "WITH", "VALUES", "TRUNCATE", "COMMENT", "GRANT", "REVOKE", "REFRESH")
+_JOINING_KINDS = (
+    "TABLE",
+    "VIEW",
+    "INDEX",
+    "FUNCTION",
+    "PROCEDURE",
+    "TRIGGER",
+    "SEQUENCE",
+    "TYPE",
+    "DOMAIN",
+    "SCHEMA",
+    "RULE",
+    "POLICY",
 )
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _CONCURRENT_INDEX = re.compile(
@@ -64,15 +81,6 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 """
 
 
-_STORED_OBJECTS = """
-SELECT n.nspname::text AS schema, o.name::text AS name, o.kind FROM (
-  SELECT relnamespace AS namespace, relname AS name, 'view' AS kind FROM pg_class WHERE relkind IN ('v', 'm')
-  UNION SELECT pronamespace, proname, CASE prokind WHEN 'p' THEN 'procedure' ELSE 'function' END FROM pg_proc
-) o JOIN pg_namespace n ON n.oid = o.namespace
-WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-"""
-
-
 class PostgresqlEngine(OdbcEngine):
     """One session of a PostgreSQL server, 13 or newer."""
 
@@ -88,6 +96,7 @@ class PostgresqlEngine(OdbcEngine):
         client_command_anywhere=True,
     )
     transactional_ddl = True
+    repeatable = ("VACUUM", "REINDEX", "ANALYZE", "SET")
     types = {  # noqa: RUF012 - a constant
         "text": "text",
         "name": "varchar(255)",
@@ -171,6 +180,28 @@ class PostgresqlEngine(OdbcEngine):
         for row in self.query(_CARCASS, (match.group("table"), _folded(match.group("index")))):
             self.execute(f"DROP INDEX CONCURRENTLY {row['name']}")
 
+    def joins_transaction(self, statement: Statement) -> bool:
+        """Return whether it surely may run in a transaction; a procedure or a DO block could commit by itself."""
+        words = statement.words
+        if "CONCURRENTLY" in statement.text.upper() and words[:1] != ("REFRESH",):
+            return False
+        return words[:1] != () and (words[0] in _JOINS or (words[0] in ("CREATE", "ALTER", "DROP") and self._joining(words)))
+
+    @staticmethod
+    def _joining(words: tuple) -> bool:
+        before = ("OR", "REPLACE", "UNIQUE", "MATERIALIZED", "UNLOGGED", "RECURSIVE", "CONSTRAINT")
+        kind = next((word for word in words[1:] if word not in before), "")
+        return kind in _JOINING_KINDS
+
+    def has_happened(self, question: Question) -> bool | None:
+        return catalog.has_happened(self, question)
+
+    def capabilities(self) -> dict[str, bool]:
+        return {**super().capabilities(), **catalog.CAPABILITIES}
+
+    def settings(self) -> dict:
+        return catalog.settings(self)
+
     def is_online(self, statement: Statement) -> bool:
         """Return whether it is CONCURRENTLY: it waits for running transactions under a lock that writers do not mind."""
         return "CONCURRENTLY" in statement.words and statement.words[0] in ("CREATE", "DROP", "REINDEX")
@@ -199,9 +230,6 @@ class PostgresqlEngine(OdbcEngine):
 
     def table_exists(self, table: str) -> bool:
         return self.query("SELECT (to_regclass(?) IS NOT NULL)::int AS there", (self.table(table),))[0]["there"] == 1
-
-    def stored_objects(self) -> list[dict]:
-        return self.query(_STORED_OBJECTS)
 
     def server_version(self) -> str:
         return self.query("SHOW server_version")[0]["server_version"]

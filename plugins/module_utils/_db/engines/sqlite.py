@@ -48,6 +48,7 @@ class SqliteEngine(Engine):
     name = "sqlite"
     lexis = Lexis(quotes='"`[', trigger_bodies=True, client_command=r"\.[a-z]")
     transactional_ddl = True
+    repeatable = ("VACUUM", "PRAGMA")
     types = {  # noqa: RUF012 - a constant
         "text": "TEXT",
         "name": "TEXT",
@@ -147,6 +148,10 @@ class SqliteEngine(Engine):
         self.set_statement_timeout(None)
         self.set_lock_timeout(None)
 
+    def joins_transaction(self, statement: Statement) -> bool:
+        """Return whether it may run in a transaction: all but these few do."""
+        return statement.words[:1] not in (("VACUUM",), ("PRAGMA",), ("ATTACH",), ("DETACH",))
+
     def _over_deadline(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
@@ -184,8 +189,10 @@ class SqliteEngine(Engine):
                 if self._is_free(lock_file):
                     return None
                 holder = json.load(lock_file)
-        except (OSError, ValueError):
+        except OSError:
             return None
+        except ValueError:  # it holds the lock and has not yet written its name, or is taking it back
+            return Blocker("an unknown process", host="this host")
         return Blocker(
             session=f"process {holder['pid']}",
             user=holder["user"],
@@ -239,8 +246,18 @@ class SqliteEngine(Engine):
     def table_exists(self, table: str) -> bool:
         return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
 
-    def stored_objects(self) -> list[dict]:
-        return self.query("SELECT NULL AS schema, name, 'view' AS kind FROM sqlite_master WHERE type = 'view'")
+    def driver(self) -> str:
+        return "sqlite3"
+
+    def capabilities(self) -> dict[str, bool]:
+        """Return what the library can do: DROP COLUMN rewrites the table, ADD COLUMN does not (lang_altertable.html)."""
+        able = ("instant_add_column", "statement_timeout", "subsecond_lock_timeout")
+        return {**super().capabilities(), **dict.fromkeys(able, True), "session_lock": fcntl is not None}
+
+    def settings(self) -> dict:
+        names = ("journal_mode", "foreign_keys", "synchronous", "page_size", "user_version")
+        values = {name: self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+        return {**values, "version": sqlite3.sqlite_version, "replication": False, "replication_lag_seconds": None}
 
     def server_version(self) -> str:
         return sqlite3.sqlite_version
