@@ -23,6 +23,10 @@ options:
     description: Name of the folder of the contract phase below O(path).
     type: str
     default: contract
+  backfill_folder:
+    description: Name of the folder of the backfill definitions below O(path).
+    type: str
+    default: backfill
   placeholders:
     description:
       - Values for C(${name}) in the scripts. An undefined one is an error; C($${) is a literal C(${).

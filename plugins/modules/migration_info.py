@@ -87,6 +87,11 @@ contract:
   type: dict
   returned: success
   contains: *phase
+backfills:
+  description: Every backfill with its state, rows, estimate and watermark, as M(everup.deploy.backfill) returns them.
+  type: list
+  elements: dict
+  returned: success
 """
 
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC

@@ -11,6 +11,7 @@ from .._db.engines.base import Engine
 from .._db.ledger import PHASES, Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
+from .backfill_facts import backfills_of, contract_gate, inform_backfills
 from .files import Migration, read_phase
 from .history import APPLIED, RUNNING, History
 from .plan import Plan, check_plan, make_plan
@@ -21,6 +22,7 @@ MIGRATIONS_SPEC = {
     "path": {"type": "path", "required": True},
     "expand_folder": {"type": "str", "default": "expand"},
     "contract_folder": {"type": "str", "default": "contract"},
+    "backfill_folder": {"type": "str", "default": "backfill"},
     "placeholders": {"type": "dict", "default": {}},
     "target": {"type": "str"},
 }
@@ -63,6 +65,7 @@ class Project:
             migrations = read_phase(params["path"], params[f"{name}_folder"], db, params["placeholders"])
             target = option_version(params, "target") if params.get("phase") in (None, name) else None
             self.phases[name] = Phase(name, migrations, History(self.ledger, name), target)
+        self.backfills = backfills_of(params, db)
 
 
 def option_version(params: dict, option: str) -> Version | None:
@@ -136,6 +139,7 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
         expand.migrations,
         params["out_of_order"],
         repair=params["repair"],
+        more=contract_gate(project.ledger, project.backfills, plan.pending) if phase.name == "contract" else [],
     )
     wanted = params["plan_hash"]
     if wanted and plan.pending and plan.hash != wanted:
@@ -183,7 +187,7 @@ def inform(params: dict) -> dict:
     """Say per phase what is applied, pending, changed since, failed and missing; changes nothing.
 
     Returns:
-        engine, server_version, ledger (whether it exists) and one entry a phase.
+        engine, server_version, ledger (whether it exists), one entry a phase, and backfills.
     """
     db = connect(params)
     try:
@@ -193,6 +197,7 @@ def inform(params: dict) -> dict:
             "server_version": db.server_version(),
             "ledger": project.ledger.exists(),
             **{phase.name: _informed(phase) for phase in project.phases.values()},
+            "backfills": inform_backfills(project.ledger, project.backfills),
         }
     finally:
         db.close()

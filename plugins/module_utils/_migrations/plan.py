@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Sequence
 
 from .._errors import EverupError
 from .files import Migration
@@ -74,6 +75,7 @@ def check_plan(
     expand_files: list[Migration],
     out_of_order: bool,
     repair: str | None,
+    more: Sequence[str] = (),
 ) -> None:
     """Refuse a plan that must not run.
 
@@ -84,6 +86,7 @@ def check_plan(
         expand_files: scripts of the expand phase, for contract.
         out_of_order: scripts older than the newest applied one may run.
         repair: the way on that the user chose for an interrupted script, or None.
+        more: what else stands in the way.
 
     Raises:
         EverupError: names every script that stands in the way and the way on.
@@ -99,6 +102,7 @@ def check_plan(
         ]
     if phase == "contract":
         findings += _without_expand(plan, expand_rows, expand_files)
+    findings += more
     if not repair:
         findings += [problem for row in plan.interrupted for problem in _interrupted(phase, row, plan)]
     if findings:
