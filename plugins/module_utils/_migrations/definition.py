@@ -337,7 +337,7 @@ class _Reader:
             self._sql(found["query"][1], "throttle.query", whole=True)
         if ("query" in found) != ("most" in found):
             self._say(node, "'throttle.query' and 'throttle.most' belong together: a number, and how large it may be")
-        if found and not {"query", "lag", "load"} & set(found):
+        if isinstance(node, yaml.MappingNode) and not {"query", "lag", "load"} & set(found):
             self._say(node, "'throttle' has no bound: give query and most, lag, or load")
         most = 0.0
         if "most" in found:

@@ -12,6 +12,8 @@ from .._db.ledger import PHASES, Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
 from .backfill_facts import backfills_of, contract_gate, inform_backfills
+from .backfill_store import BackfillStore
+from .backfills import pending_backfills
 from .files import Migration, read_phase
 from .history import APPLIED, RUNNING, History
 from .plan import Plan, check_plan, make_plan
@@ -67,6 +69,11 @@ class Project:
             self.phases[name] = Phase(name, migrations, History(self.ledger, name), target)
         self.backfills = backfills_of(params, db)
 
+    def backfills_to_do(self, target: Version | None) -> list[str]:
+        """Return the definitions that are not finished, up to a target; without any nothing is asked."""
+        rows = BackfillStore(self.ledger).rows() if self.backfills else []
+        return [backfill.source for backfill in pending_backfills(self.backfills, rows, target)]
+
 
 def option_version(params: dict, option: str) -> Version | None:
     """Return an option's version, None when it is not given.
@@ -96,7 +103,8 @@ def migrate(params: dict, check_mode: bool) -> dict:
     """Apply the pending scripts of one phase, or in check mode say which they are.
 
     Returns:
-        changed, phase, applied (what this run did), pending (what check mode would run), current, plan_hash, diff.
+        changed, phase, applied (what this run did), pending (what check mode would run), backfills (those not finished, with
+        the expand phase), current, plan_hash, diff.
 
     Raises:
         EverupError: nothing could run, or a script failed; the ones before it are applied and recorded.
@@ -113,7 +121,7 @@ def migrate(params: dict, check_mode: bool) -> dict:
         running = bool(plan.interrupted) and runner.other_run() is not None
         _check(project, phase, params, leave_running=running)
         if check_mode or not plan.pending:
-            return _result(phase, plan, [], check_mode)
+            return _result(project, phase, plan, [], check_mode)
         project.ledger.ensure()
         if params["lease_token"]:
             runner.fence = lambda: project.ledger.assert_token(params["lease_token"], lease_ttl)
@@ -122,7 +130,7 @@ def migrate(params: dict, check_mode: bool) -> dict:
             _check(project, phase, params)
             plan = phase.plan()
             outcomes = [runner.run(migration, params["repair"]) for migration in plan.pending]
-            return _result(phase, plan, outcomes, check_mode)
+            return _result(project, phase, plan, outcomes, check_mode)
         finally:
             runner.release_session_lock()
     finally:
@@ -150,7 +158,7 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
         )
 
 
-def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool) -> dict:
+def _result(project: Project, phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool) -> dict:
     pending = phase.plan() if outcomes else plan
     return {
         "changed": bool(outcomes) or (check_mode and bool(plan.pending)),
@@ -159,6 +167,7 @@ def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool)
         "pending": [_described(migration) for migration in pending.pending],
         "beyond_target": [_described(migration) for migration in plan.beyond_target],
         "missing": [row.script for row in plan.missing],
+        "backfills": project.backfills_to_do(phase.target) if phase.name == "expand" else [],
         "current": _current(phase),
         "plan_hash": plan.hash,
         "diff": [
