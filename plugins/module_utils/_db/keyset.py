@@ -75,7 +75,9 @@ class Keyset:
         forms: by data type, how a value is read and how its marker is written; ``*`` is for every other type. The value
             read is a number or a text that gives the same value again. A type without a form cannot be in a key.
         default_schema: expression for the schema of a table that is named without one.
-        estimate: query for about how many rows ``?`` (schema) ``?`` (table) has.
+        estimate: query for about how many rows a table has; {schema} is an expression, ``?`` the table.
+        indexes: query for the columns (``name``) of each index (``number``) of a table in their order, likewise.
+        busy: query whose last value is how many sessions are at work, this one among them.
     """
 
     row_values: bool = False
@@ -84,6 +86,8 @@ class Keyset:
     forms: dict = field(default_factory=dict)
     default_schema: str = "DATABASE()"
     estimate: str = ""
+    indexes: str = ""
+    busy: str = ""
 
     def read(self, quoted: str, column: Column) -> str:
         """Return the expression that reads a key column's value so that it comes back exactly.
@@ -145,11 +149,17 @@ MYSQL = Keyset(
         **dict.fromkeys((*_INTEGERS, "char", "varchar", "tinytext", "text"), _PLAIN),
         "decimal": ("CAST({column} AS CHAR(70))", "CAST(? AS {type})"),
         "date": ("CAST({column} AS CHAR(32))", "CAST(? AS DATE)"),
-        **dict.fromkeys(("datetime", "timestamp"), ("CAST({column} AS CHAR(32))", "CAST(? AS DATETIME(6))")),
+        # A TIMESTAMP is read in the session's zone, where an hour a year comes twice: it is no key.
+        "datetime": ("CAST({column} AS CHAR(32))", "CAST(? AS DATETIME(6))"),
         "uuid": ("CAST({column} AS CHAR(36))", "CAST(? AS UUID)"),
         **dict.fromkeys(("binary", "varbinary"), ("HEX({column})", "UNHEX(?)")),
     },
     estimate="SELECT table_rows AS n FROM information_schema.tables WHERE table_schema = {schema} AND table_name = ?",
+    indexes=(
+        "SELECT index_name AS number, column_name AS name FROM information_schema.statistics"
+        " WHERE table_schema = {schema} AND table_name = ? AND index_type = 'BTREE' ORDER BY index_name, seq_in_index"
+    ),
+    busy="SHOW GLOBAL STATUS LIKE 'Threads_running'",
 )
 
 _BY_STYLE_126 = ("CONVERT(varchar(40), {column}, 126)", "CAST(? AS {type})")
@@ -169,6 +179,14 @@ SQL_SERVER = Keyset(
     estimate=(
         "SELECT sum(p.rows) AS n FROM sys.partitions p JOIN sys.tables t ON t.object_id = p.object_id"
         " WHERE p.index_id IN (0, 1) AND t.schema_id = SCHEMA_ID({schema}) AND t.name = ?"
+    ),
+    indexes=(
+        "SELECT k.index_id AS number, c.name AS name FROM sys.index_columns k"
+        " JOIN sys.indexes i ON i.object_id = k.object_id AND i.index_id = k.index_id"
+        " JOIN sys.columns c ON c.object_id = k.object_id AND c.column_id = k.column_id"
+        " JOIN sys.tables t ON t.object_id = k.object_id"
+        " WHERE t.schema_id = SCHEMA_ID({schema}) AND t.name = ? AND k.key_ordinal > 0 AND i.type IN (1, 2)"
+        " AND i.has_filter = 0 AND i.is_disabled = 0 ORDER BY k.index_id, k.key_ordinal"
     ),
 )
 

@@ -113,8 +113,9 @@ class Filler:
         try:
             columns = key_columns(self.db, self.backfill)
             self._sql = batch_sql(self.db, self._definition, columns)
-            row = self._begin(columns, repair)
+            # Before the first key is read: how a value is written may depend on the session.
             self.db.begin_backfill()
+            row = self._begin(columns, repair)
             self.db.set_lock_timeout(self.limits.lock_timeout)
             self._fill(row, started + seconds)
         finally:

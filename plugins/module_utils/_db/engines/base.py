@@ -192,7 +192,14 @@ class Engine(ABC):
 
     def has_index(self, table: str, columns: list[str]) -> bool | None:
         """Return whether an index of a table begins with the columns in this order, None when the engine is not asked."""
-        return None
+        if not self.keyset.indexes:
+            return None
+        schema, name = table_parts(table)
+        sql = self.keyset.indexes.format(schema="?" if schema else self.keyset.default_schema)
+        indexes: dict = {}
+        for row in self.query(sql, (schema, name) if schema else (name,)):
+            indexes.setdefault(row["number"], []).append(row["name"])
+        return any(names[: len(columns)] == columns for names in indexes.values())
 
     def row_estimate(self, table: str) -> int | None:
         """Return about how many rows one of the application's tables has, without reading it; None when nobody knows."""
@@ -202,8 +209,10 @@ class Engine(ABC):
         return int(rows[0]["n"]) if rows and rows[0]["n"] is not None else None
 
     def busy_sessions(self) -> int | None:
-        """Return how many other sessions are in the middle of a transaction now, None when the engine cannot tell."""
-        return None
+        """Return how many other sessions are in the middle of something now, None when the engine cannot tell."""
+        if not self.keyset.busy:
+            return None
+        return max(0, int(list(self.query(self.keyset.busy)[0].values())[-1]) - 1)
 
     def replication_lag(self) -> float | None:
         """Return by how many seconds the slowest replica is behind, 0 without a replica, None when it cannot be told."""
