@@ -31,6 +31,10 @@ options:
         C(-- everup:) C(after=name) names.
     type: str
     default: repeatable
+  backfill_folder:
+    description: Name of the folder of the backfill definitions below O(path).
+    type: str
+    default: backfill
   placeholders:
     description:
       - Values for C(${name}) in the scripts. An undefined one is an error; C($${) is a literal C(${).

@@ -15,6 +15,7 @@ description:
   - Every script is read, decoded, split and checked before the first one runs. A script that was edited after it was applied,
     a duplicate version, an unreadable name, an undefined placeholder or an unclosed quote is an error with file, line and column.
   - At the end of the expand phase the repeatable scripts run whose text has changed since they ran last.
+  - A contract script is refused while the backfill of its version is not finished, or its verify query counts rows again.
   - Two runs on one database exclude each other by a session lock of the engine; the one that waits in vain names the other.
 author: everup.deploy contributors (@everup)
 extends_documentation_fragment:
@@ -84,6 +85,7 @@ options:
     type: str
     default: 10m
 seealso:
+  - module: everup.deploy.backfill
   - module: everup.deploy.migration_info
   - module: everup.deploy.release
 """
@@ -145,6 +147,11 @@ beyond_target:
   returned: success
 missing:
   description: Scripts in the history whose file is gone.
+  type: list
+  elements: str
+  returned: success
+backfills:
+  description: With O(phase=expand), the definitions of the backfills that are not finished, for M(everup.deploy.backfill).
   type: list
   elements: str
   returned: success

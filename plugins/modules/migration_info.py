@@ -126,6 +126,11 @@ families:
       name: spFindAllThings
       kind: procedure
       versions: [{name: spFindAllThings, version: 1}, {name: spFindAllThings_2, version: 2}]
+backfills:
+  description: Every backfill with its state, rows, estimate and watermark, as M(everup.deploy.backfill) returns them.
+  type: list
+  elements: dict
+  returned: success
 """
 
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC

@@ -16,9 +16,11 @@ from ansible_collections.everup.deploy.plugins.module_utils._db.connection impor
 from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.amend import amend
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.assertions import run_assertions
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.backfill import run_backfill
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import inform, migrate
 from ansible_collections.everup.deploy.plugins.module_utils._release import commands
 from ansible_collections.everup.deploy.plugins.modules import (
+    backfill,
     migration,
     migration_history,
     migration_info,
@@ -87,6 +89,13 @@ class Database:
     def migrate(self, phase: str = "expand", check: bool = False, **options) -> dict:
         """Run the migration module's function."""
         return migrate(_params(migration, self.migration_options(phase, **options)), check)
+
+    def backfill_options(self, **options) -> dict:
+        return {**self.options, "path": str(self.folder), **options}
+
+    def backfill(self, check: bool = False, **options) -> dict:
+        """Run one slice of the backfill module's function."""
+        return run_backfill(_params(backfill, self.backfill_options(**options)), check)
 
     def inform(self, **options) -> dict:
         return inform(_params(migration_info, {**self.options, "path": str(self.folder), **options}))

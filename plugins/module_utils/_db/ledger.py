@@ -51,6 +51,10 @@ class Names:
         return f"{self.prefix}member"
 
     @property
+    def backfill(self) -> str:
+        return f"{self.prefix}backfill"
+
+    @property
     def event(self) -> str:
         return f"{self.prefix}event"
 
@@ -80,7 +84,7 @@ class Names:
         for option, name in given.items():
             if not _IDENTIFIER.fullmatch(name):
                 raise DatabaseError(f"{option} is '{name}': it must be at most 63 letters, digits and underscores.")
-        own = [names.steps, names.lease, names.release, names.member, names.event]
+        own = [names.steps, names.lease, names.release, names.member, names.event, names.backfill]
         tables = [*own, *(names.history(history) for history in HISTORIES)]
         long = [table for table in tables if not _IDENTIFIER.fullmatch(table)]
         if long:
@@ -111,6 +115,13 @@ _STEPS = (
         " changed_at {time}, PRIMARY KEY (release_id, host))",
         "CREATE TABLE {event} (id {serial}, at {time} NOT NULL, who {name} NOT NULL, what {name} NOT NULL,"
         " release_id {count}, subject {name}, detail {text})",
+    ),
+    (
+        "CREATE TABLE {backfill} (version {name} NOT NULL PRIMARY KEY, description {text} NOT NULL, definition {text} NOT NULL,"
+        " checksum {name} NOT NULL, state {name} NOT NULL, watermark {text}, end_key {text}, sweep {count} NOT NULL,"
+        " rows_changed {count} NOT NULL, rows_seen {count} NOT NULL, row_estimate {count}, rows_left {count},"
+        " batch_size {count} NOT NULL, batches {count} NOT NULL, started_at {time} NOT NULL, finished_at {time},"
+        " applied_by {name} NOT NULL, release_version {name}, error {text})",
     ),
 )
 _HISTORY = (
@@ -181,7 +192,7 @@ class Ledger:
 
     def _create(self) -> None:
         db, words = self.db, dict(self.db.types)
-        words.update({name: db.table(getattr(self.names, name)) for name in ("release", "lease", "member", "event")})
+        words.update({name: db.table(getattr(self.names, name)) for name in ("release", "lease", "member", "event", "backfill")})
         if not db.transactional_ddl:
             self._create_step_by_step(words)
             return

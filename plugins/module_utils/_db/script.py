@@ -69,13 +69,18 @@ class Script:
 
         A value of one or two characters is replaced only where it stands alone, since it is part of many words.
         """
-        for name, value in sorted(self.placeholders.items(), key=lambda item: len(str(item[1])), reverse=True):
-            text = str(value)
-            if f"${{{name}}}" not in self.text or not text:
-                continue
-            pattern = re.escape(text) if len(text) > 2 else rf"(?<!\w){re.escape(text)}(?!\w)"
-            message = re.sub(pattern, lambda _match, name=name: f"${{{name}}}", message)
-        return message
+        return mask(message, self.text, self.placeholders)
+
+
+def mask(message: str, text: str, placeholders: dict) -> str:
+    """Return a message with the values of the placeholders that stand in text as they are written there."""
+    for name, value in sorted(placeholders.items(), key=lambda item: len(str(item[1])), reverse=True):
+        secret = str(value)
+        if f"${{{name}}}" not in text or not secret:
+            continue
+        pattern = re.escape(secret) if len(secret) > 2 else rf"(?<!\w){re.escape(secret)}(?!\w)"
+        message = re.sub(pattern, lambda _match, name=name: f"${{{name}}}", message)
+    return message
 
 
 def parse_duration(text: str) -> float:

@@ -12,6 +12,9 @@ from .._db.ledger import PHASES, Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
 from . import recovery
+from .backfill_facts import backfills_of, contract_gate, inform_backfills
+from .backfill_store import BackfillStore
+from .backfills import pending_backfills
 from .families import families
 from .files import Migration, read_phase
 from .history import APPLIED, RUNNING, History
@@ -25,6 +28,7 @@ MIGRATIONS_SPEC = {
     "expand_folder": {"type": "str", "default": "expand"},
     "contract_folder": {"type": "str", "default": "contract"},
     "repeatable_folder": {"type": "str", "default": "repeatable"},
+    "backfill_folder": {"type": "str", "default": "backfill"},
     "placeholders": {"type": "dict", "default": {}},
 }
 
@@ -75,6 +79,12 @@ class Project:
         expand = self.phases["expand"]
         expand.repeatables = read_repeatables(params["path"], params["repeatable_folder"], db, params["placeholders"])
         expand.repeatable_history = RepeatableHistory(self.ledger)
+        self.backfills = backfills_of(params, db)
+
+    def backfills_to_do(self, target: Version | None) -> list[str]:
+        """Return the definitions that are not finished, up to a target; without any nothing is asked."""
+        rows = BackfillStore(self.ledger).rows() if self.backfills else []
+        return [backfill.source for backfill in pending_backfills(self.backfills, rows, target)]
 
 
 def option_version(params: dict, option: str) -> Version | None:
@@ -105,7 +115,8 @@ def migrate(params: dict, check_mode: bool) -> dict:
     """Apply the pending scripts of one phase, or in check mode say which they are.
 
     Returns:
-        changed, phase, applied (what this run did), pending (what check mode would run), current, plan_hash, diff.
+        changed, phase, applied (what this run did), pending (what check mode would run), backfills (those not finished, with
+        the expand phase), current, plan_hash, diff.
 
     Raises:
         EverupError: nothing could run, or a script failed; the ones before it are applied and recorded.
@@ -122,7 +133,7 @@ def migrate(params: dict, check_mode: bool) -> dict:
         running = bool(plan.interrupted) and runner.other_run() is not None
         _check(project, phase, params, leave_running=running)
         if check_mode or not plan.to_run:
-            return _result(phase, plan, [], check_mode)
+            return _result(project, phase, plan, [], check_mode)
         project.ledger.ensure()
         if params["lease_token"]:
             runner.fence = lambda: project.ledger.assert_token(params["lease_token"], lease_ttl)
@@ -134,7 +145,7 @@ def migrate(params: dict, check_mode: bool) -> dict:
             if plan.repeatables:
                 runner.history = phase.repeatable_history
                 outcomes += [runner.run(repeatable) for repeatable in plan.repeatables]
-            return _result(phase, plan, outcomes, check_mode)
+            return _result(project, phase, plan, outcomes, check_mode)
         finally:
             runner.release_session_lock()
     finally:
@@ -153,6 +164,7 @@ def _check(project: Project, phase: Phase, params: dict, leave_running: bool = F
         repair=params["repair"],
         ignore_missing=params["ignore_missing"],
         known=_known(project, plan),
+        more=contract_gate(project.ledger, project.backfills, plan.pending) if phase.name == "contract" else [],
     )
     wanted = params["plan_hash"]
     if wanted and plan.to_run and plan.hash != wanted:
@@ -175,7 +187,7 @@ def _known(project: Project, plan: Plan) -> frozenset:
     )
 
 
-def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool) -> dict:
+def _result(project: Project, phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool) -> dict:
     pending = phase.plan() if outcomes else plan
     return {
         "changed": bool(outcomes) or (check_mode and bool(plan.to_run)),
@@ -188,6 +200,7 @@ def _result(phase: Phase, plan: Plan, outcomes: list[Outcome], check_mode: bool)
         "repeatables": [_described(repeatable) for repeatable in pending.repeatables],
         "beyond_target": [_described(migration) for migration in plan.beyond_target],
         "missing": [row.script for row in plan.missing],
+        "backfills": project.backfills_to_do(phase.target) if phase.name == "expand" else [],
         "current": _current(phase),
         "plan_hash": plan.hash,
         "diff": [
@@ -231,6 +244,7 @@ def inform(params: dict) -> dict:
             **{phase.name: _informed(phase) for phase in project.phases.values()},
             "repeatable": _informed_repeatable(project.phases["expand"]),
             "families": families(db.stored_objects()),
+            "backfills": inform_backfills(project.ledger, project.backfills),
         }
     finally:
         db.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Sequence
 
 from .._errors import EverupError
 from .files import Migration
@@ -83,6 +84,7 @@ def check_plan(
     repair: str | None,
     ignore_missing: bool = False,
     known: frozenset = frozenset(),
+    more: Sequence[str] = (),
 ) -> None:
     """Refuse a plan that must not run.
 
@@ -95,6 +97,7 @@ def check_plan(
         repair: the way on that the user chose for an interrupted script, or None.
         ignore_missing: go on although files of scripts in the history are gone.
         known: versions of interrupted scripts whose statement in flight is known to have happened or not.
+        more: what else stands in the way.
 
     Raises:
         EverupError: names every script that stands in the way and the way on.
@@ -117,6 +120,7 @@ def check_plan(
             for row in plan.missing
             if row.state == APPLIED
         ]
+    findings += more
     if not repair:
         doubtful = [row for row in plan.interrupted if row.version not in known]
         findings += [problem for row in doubtful for problem in _interrupted(phase, row, plan)]

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,11 +18,9 @@ from .._errors import EverupError
 from . import recovery
 from .files import Migration
 from .history import RUNNING, History
+from .locks import take_session_lock, with_lock_budget
 
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 10.0
 _LEAST_LOCK_TIMEOUT_SECONDS = 0.05
-_SESSION_LOCK_LOOK_SECONDS = 0.25
 
 
 @dataclass
@@ -79,17 +76,7 @@ class Runner:
         Raises:
             LockTimeout: somebody else holds it for longer than session_wait; names the holder.
         """
-        name = self._lock_name()
-        deadline = time.monotonic() + self.limits.session_wait
-        while not self.db.try_session_lock(name):
-            if time.monotonic() >= deadline:
-                holder = self.db.session_lock_holder(name)
-                raise LockTimeout(
-                    f"Another run is migrating this database: {holder or 'its session could not be seen'}. Waited "
-                    f"{self.limits.session_wait:.0f} s. Let it end, then run this again; no script was run.",
-                    holder=holder.as_dict() if holder else None,
-                )
-            time.sleep(_SESSION_LOCK_LOOK_SECONDS)
+        take_session_lock(self.db, self._lock_name(), self.limits.session_wait, "is migrating this database", "no script was run")
 
     def other_run(self) -> Blocker | None:
         """Return who holds the session lock now, None when nobody does."""
@@ -311,28 +298,15 @@ class Runner:
         """Run attempt until it gets its locks or the budget is used up; return how many tries it took.
 
         ``otherwise`` is what the error says of the script when it is used up.
-
-        Between tries the application goes on: the pauses double up to ten seconds, each shortened at random so that
-        two runs do not meet again.
         """
-        deadline = time.monotonic() + self.limits.lock_budget
-        pause = _FIRST_PAUSE_SECONDS
-        tries = 0
-        seen: list[Blocker] = []
-        while True:
-            tries += 1
-            watch = BlockerWatch(self.db, self._lock_timeout(migration, statement))
-            try:
-                with watch:
-                    attempt()
-                return tries
-            except LockTimeout as error:
-                seen = watch.seen or seen
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self._budget_spent(migration, error, tries, seen, otherwise) from None
-                time.sleep(min(pause * (0.5 + self.jitter() / 2), left))
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        return with_lock_budget(
+            self.db,
+            attempt,
+            self.limits.lock_budget,
+            self._lock_timeout(migration, statement),
+            self.jitter,
+            lambda error, tries, seen: self._budget_spent(migration, error, tries, seen, otherwise),
+        )
 
     def _budget_spent(
         self, migration: Migration, error: LockTimeout, tries: int, seen: list[Blocker], otherwise: str
@@ -344,40 +318,3 @@ class Runner:
             "wait for it, then run this again."
         )
         return LockTimeout(message, blockers=[blocker.as_dict() for blocker in seen], tries=tries)
-
-
-class BlockerWatch:
-    """Looks who blocks a session while it waits, since afterwards nobody can tell.
-
-    The look starts once half of the lock time-out has gone, so that a script that waits for nothing pays nothing.
-
-    Parameters:
-        db: the engine whose session may be waiting.
-        lock_timeout: seconds the session waits at most.
-    """
-
-    def __init__(self, db: Engine, lock_timeout: float) -> None:
-        self._db = db
-        self._pause = lock_timeout / 4
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self.seen: list[Blocker] = []
-
-    def __enter__(self) -> BlockerWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception) -> None:
-        self._over.set()
-        self._thread.join(timeout=self._pause + 5)
-
-    def _look(self) -> None:
-        if self._over.wait(self._pause * 2):
-            return
-        try:
-            with self._db.watch() as look:
-                while not self._over.is_set():
-                    self.seen = look() or self.seen
-                    self._over.wait(self._pause)
-        except DatabaseError:
-            return  # who blocks is a help, not a condition

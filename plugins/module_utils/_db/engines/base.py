@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Callable, Iterator
 
+from ..keyset import MYSQL, Column, Keyset, table_parts, type_text
 from ..lexis import Lexis, ScriptError, Statement
 from ..questions import Question
 from .stored import STORED_OBJECTS
@@ -73,6 +74,7 @@ class Engine(ABC):
         repeatable: first words of statements that may always run twice.
         table_options: what stands behind each CREATE TABLE of the ledger.
         schema: the schema of the collection's own tables, empty for the connection's default.
+        keyset: how a table is walked along its key.
     """
 
     name = ""
@@ -82,6 +84,7 @@ class Engine(ABC):
     repeatable: tuple = ()
     table_options = ""
     schema = ""
+    keyset: Keyset = MYSQL
 
     @classmethod
     @abstractmethod
@@ -138,6 +141,10 @@ class Engine(ABC):
         Most engines make each such statement a session of its own; one whose every script runs like this keeps what it set.
         """
         self.reset_session()
+
+    def begin_backfill(self) -> None:
+        """Give a backfill's batches the session of a script, and the last place wherever somebody has to give way."""
+        self.begin_script()
 
     @abstractmethod
     def reset_session(self) -> None:
@@ -270,6 +277,50 @@ class Engine(ABC):
     def table(self, name: str) -> str:
         """Return the quoted name of one of the collection's own tables, with its schema."""
         return f"{self.quote(self.schema)}.{self.quote(name)}" if self.schema else self.quote(name)
+
+    def table_of_user(self, table: str) -> str:
+        """Return the quoted name of one of the application's tables, written as ``name`` or ``schema.name``."""
+        return ".".join(self.quote(part) for part in table_parts(table) if part)
+
+    def columns(self, table: str) -> list[Column]:
+        """Return the columns of one of the application's tables, none when there is no such table."""
+        schema, name = table_parts(table)
+        rows = self.query(
+            "SELECT column_name AS column_name, data_type AS data_type, is_nullable AS is_nullable,"
+            " character_maximum_length AS character_maximum_length, numeric_precision AS numeric_precision,"
+            " numeric_scale AS numeric_scale, datetime_precision AS datetime_precision FROM information_schema.columns"
+            f" WHERE table_schema = {'?' if schema else self.keyset.default_schema} AND table_name = ? ORDER BY ordinal_position",
+            (schema, name) if schema else (name,),
+        )
+        return [Column(r["column_name"], r["data_type"], type_text(r), r["is_nullable"] == "YES") for r in rows]
+
+    def has_index(self, table: str, columns: list[str]) -> bool | None:
+        """Return whether an index of a table begins with the columns in this order, None when the engine is not asked."""
+        if not self.keyset.indexes:
+            return None
+        schema, name = table_parts(table)
+        sql = self.keyset.indexes.format(schema="?" if schema else self.keyset.default_schema)
+        indexes: dict = {}
+        for row in self.query(sql, (schema, name) if schema else (name,)):
+            indexes.setdefault(row["number"], []).append(row["name"])
+        return any(names[: len(columns)] == columns for names in indexes.values())
+
+    def row_estimate(self, table: str) -> int | None:
+        """Return about how many rows one of the application's tables has, without reading it; None when nobody knows."""
+        schema, name = table_parts(table)
+        sql = self.keyset.estimate.format(schema="?" if schema else self.keyset.default_schema)
+        rows = self.query(sql, (schema, name) if schema else (name,))
+        return int(rows[0]["n"]) if rows and rows[0]["n"] is not None else None
+
+    def busy_sessions(self) -> int | None:
+        """Return how many other sessions are in the middle of something now, None when the engine cannot tell."""
+        if not self.keyset.busy:
+            return None
+        return max(0, int(list(self.query(self.keyset.busy)[0].values())[-1]) - 1)
+
+    def replication_lag(self) -> float | None:
+        """Return by how many seconds the slowest replica is behind, 0 without a replica, None when it cannot be told."""
+        return None
 
     def check_statement(self, statement: Statement, source: str, in_transaction: bool) -> None:
         """Refuse what this engine or our transaction could not run, before anything has run.

@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from ..._redact import odbc_parts, odbc_quote
 from ..errors import DatabaseError, LockTimeout
+from ..keyset import POSTGRESQL, Column
 from ..lexis import Lexis, ScriptError, Statement, tokens
 from ..questions import Question
 from . import postgresql_catalog as catalog
@@ -66,6 +67,25 @@ SELECT format('%I.%I', n.nspname, c.relname) AS name
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT i.indisvalid AND i.indrelid = to_regclass(?) AND c.relname = ?
 """
+_COLUMNS = """
+SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, (NOT a.attnotnull)::int AS nullable
+FROM pg_attribute a WHERE a.attrelid = to_regclass(?) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+_INDEXES = """
+SELECT (SELECT string_agg(a.attname, '/' ORDER BY k.n)
+        FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE k.n <= {count}) AS names
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+WHERE i.indrelid = to_regclass(?) AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree'
+"""
+# pg_locks is for everybody to read, the activity of other users is not.
+_BUSY = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'virtualxid' AND pid <> pg_backend_pid()"
+_LAG = """
+SELECT count(*) AS replicas, count(*) FILTER (WHERE state IS NULL) AS hidden,
+       coalesce(max(extract(epoch FROM replay_lag)), 0)::float8 AS seconds
+FROM pg_stat_replication
+"""
 _BLOCKERS = """
 SELECT a.pid, a.usename, a.application_name, host(a.client_addr) AS client_addr, a.query,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age
@@ -97,6 +117,7 @@ class PostgresqlEngine(OdbcEngine):
     )
     transactional_ddl = True
     repeatable = ("VACUUM", "REINDEX", "ANALYZE", "SET")
+    keyset = POSTGRESQL
     types = {  # noqa: RUF012 - a constant
         "text": "text",
         "name": "varchar(255)",
@@ -230,6 +251,30 @@ class PostgresqlEngine(OdbcEngine):
 
     def table_exists(self, table: str) -> bool:
         return self.query("SELECT (to_regclass(?) IS NOT NULL)::int AS there", (self.table(table),))[0]["there"] == 1
+
+    def columns(self, table: str) -> list[Column]:
+        rows = self.query(_COLUMNS, (self.table_of_user(table),))
+        return [Column(row["name"], row["type"], row["type"], row["nullable"] == 1) for row in rows]
+
+    def has_index(self, table: str, columns: list[str]) -> bool | None:
+        rows = self.query(_INDEXES.format(count=len(columns)), (self.table_of_user(table),))
+        return "/".join(columns) in [row["names"] for row in rows]
+
+    def row_estimate(self, table: str) -> int | None:
+        """Return the planner's count, which is -1 before the first ANALYZE; then the table's size decides."""
+        rows = self.query(
+            "SELECT CASE WHEN reltuples >= 0 THEN reltuples ELSE pg_relation_size(oid) / 100 END::bigint AS n"
+            " FROM pg_class WHERE oid = to_regclass(?)",
+            (self.table_of_user(table),),
+        )
+        return rows[0]["n"] if rows else None
+
+    def busy_sessions(self) -> int | None:
+        return self.query(_BUSY)[0]["n"]
+
+    def replication_lag(self) -> float | None:
+        row = self.query(_LAG)[0]
+        return None if row["hidden"] else float(row["seconds"])
 
     def server_version(self) -> str:
         return self.query("SHOW server_version")[0]["server_version"]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Iterator
 
 from ..errors import DatabaseError, LockTimeout
+from ..keyset import SQLITE, Column
 from ..lexis import Lexis, ScriptError, Statement
 from ..who import user_name
 from .base import Blocker, Engine
@@ -49,6 +50,7 @@ class SqliteEngine(Engine):
     lexis = Lexis(quotes='"`[', trigger_bodies=True, client_command=r"\.[a-z]")
     transactional_ddl = True
     repeatable = ("VACUUM", "PRAGMA")
+    keyset = SQLITE
     types = {  # noqa: RUF012 - a constant
         "text": "TEXT",
         "name": "TEXT",
@@ -258,6 +260,22 @@ class SqliteEngine(Engine):
         names = ("journal_mode", "foreign_keys", "synchronous", "page_size", "user_version")
         values = {name: self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
         return {**values, "version": sqlite3.sqlite_version, "replication": False, "replication_lag_seconds": None}
+
+    def columns(self, table: str) -> list[Column]:
+        rows = self.query('SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?)', (table,))
+        return [Column(row["name"], row["type"], row["type"], not (row["notnull"] or row["pk"])) for row in rows]
+
+    def has_index(self, table: str, columns: list[str]) -> bool | None:
+        key = self.query("SELECT name FROM pragma_table_xinfo(?) WHERE pk > 0 ORDER BY pk", (table,))
+        indexes = [[row["name"] for row in key]]
+        for index in self.query("SELECT name FROM pragma_index_list(?) WHERE partial = 0", (table,)):
+            rows = self.query("SELECT name FROM pragma_index_info(?) ORDER BY seqno", (index["name"],))
+            indexes.append([row["name"] for row in rows])
+        return any(names[: len(columns)] == columns for names in indexes)
+
+    def row_estimate(self, table: str) -> int | None:
+        """Count: SQLite reads its smallest index for it, and nobody else keeps a number."""
+        return self.query(f"SELECT count(*) AS n FROM {self.table_of_user(table)}")[0]["n"]
 
     def server_version(self) -> str:
         return sqlite3.sqlite_version
