@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
 import uuid
 from contextlib import closing, redirect_stdout, suppress
@@ -31,7 +32,15 @@ from ansible_collections.everup.deploy.plugins.modules import (
     release_member,
 )
 
-ENGINES = ("sqlite", "postgresql", "mariadb")
+TRANSACTIONAL = ("sqlite", "postgresql")
+# Any engine joins by the connection string of an empty database on a real server, which is emptied behind each test:
+# EVERUP_TEST_MYSQL='DRIVER=...;SERVER=...;DATABASE=everup_test;UID=...;PWD=...' pytest tests/integration/migrations
+GIVEN = {
+    name: os.environ[f"EVERUP_TEST_{name.upper()}"]
+    for name in ("postgresql", "mariadb", "mysql")
+    if f"EVERUP_TEST_{name.upper()}" in os.environ
+}
+ENGINES = (*TRANSACTIONAL, "mariadb", *(f"given_{name}" for name in GIVEN))
 
 
 def _params(module, options: dict) -> dict:
@@ -61,8 +70,12 @@ class Database:
     """One empty database; ``options`` are the module options that lead to it."""
 
     engine = ""
+    transactional = True
     options: dict = {}  # noqa: RUF012
     folder: Path
+    # How a statement that lasts some seconds looks, and one that a transaction does not hold.
+    slow = ""
+    doubtful = ""
 
     def connect(self):
         """Return a connection of another program, in autocommit mode."""
@@ -171,6 +184,7 @@ class Postgresql(Database):
 
     engine = "postgresql"
     slow = "INSERT INTO log SELECT 'slow' FROM pg_sleep({0})"
+    doubtful = "DO $$ BEGIN {0}; END $$"
     _emptied: dict = {}  # noqa: RUF012
 
     def __init__(self, server, folder: Path) -> None:
@@ -226,6 +240,8 @@ class Mariadb(Database):
     """A database of a running server, new or emptied."""
 
     engine = "mariadb"
+    transactional = False
+    doubtful = "EXECUTE IMMEDIATE '{0}'"
     slow = "INSERT INTO log SELECT 'slow' FROM (SELECT sleep({0})) AS s"
     _emptied: dict = {}  # noqa: RUF012
 
@@ -266,8 +282,42 @@ class Mariadb(Database):
         return {
             name
             for (name,) in self.query(
-                "SELECT table_name FROM information_schema.tables WHERE table_schema NOT IN"
-                " ('mysql', 'information_schema', 'performance_schema', 'sys', 'shop')"
-                " AND table_schema IN (database(), 'deploys')"
+                "SELECT table_name FROM information_schema.tables WHERE table_schema IN (database(), 'deploys')"
             )
         }
+
+
+class Given:
+    """A database on a server that was there before; mixed into the class of its engine's family."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.folder = folder / "migrations"
+        self.folder.mkdir()
+        self.options = {"engine": name, "connection_string": GIVEN[name]}
+        if tables := self.tables():
+            raise AssertionError(f"EVERUP_TEST_{name.upper()} names a database that is not empty: {', '.join(sorted(tables))}")
+
+    def connect(self) -> pyodbc.Connection:
+        return pyodbc.connect(self.options["connection_string"], autocommit=True)
+
+
+class GivenPostgresql(Given, Postgresql):
+    """PostgreSQL: every schema of ours is dropped behind a test."""
+
+    def close(self) -> None:
+        schemas = self.query("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'")
+        for (schema,) in schemas:
+            self.execute(f'DROP SCHEMA "{schema}" CASCADE')
+        self.execute("CREATE SCHEMA public")
+
+
+class GivenMariadb(Given, Mariadb):
+    """MariaDB or MySQL: the database itself is made anew behind a test."""
+
+    def close(self) -> None:
+        ((name,),) = self.query("SELECT database()")
+        for sql in (f"DROP DATABASE `{name}`", f"CREATE DATABASE `{name}`", "DROP DATABASE IF EXISTS deploys"):
+            self.execute(sql)
+
+
+GIVEN_CLASSES = {"postgresql": GivenPostgresql, "mariadb": GivenMariadb, "mysql": GivenMariadb}
