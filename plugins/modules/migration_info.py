@@ -69,6 +69,9 @@ capabilities:
     online_index:
       description: An index can be built while the application writes.
       type: bool
+    resumable_index:
+      description: Building an index can be paused and resumed.
+      type: bool
     instant_add_column:
       description: A column with a constant default is added without touching the rows.
       type: bool

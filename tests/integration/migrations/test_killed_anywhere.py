@@ -8,7 +8,7 @@ import time
 import traceback
 
 import pytest
-from ansible_collections.everup.deploy.plugins.module_utils._migrations import runner
+from ansible_collections.everup.deploy.plugins.module_utils._migrations import locks
 from ansible_collections.everup.deploy.tests.support.databases import ENGINES
 
 KILLS = 70  # of each engine
@@ -72,7 +72,7 @@ def ended(child, seconds):
 
 @pytest.mark.parametrize("db", ENGINES, indirect=True)
 def test_killed_anywhere(db, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "_SESSION_LOCK_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "_SESSION_LOCK_LOOK_SECONDS", 0.01)
     chance = random.Random(f"everup {db.engine}")
     errors = tmp_path / "error.txt"
     kills = rounds = 0

@@ -274,6 +274,7 @@ def test_what_the_server_can_do_and_how_it_is_set(db):
         "transactional_ddl": False,
         "session_lock": True,
         "online_index": True,
+        "resumable_index": False,
         "instant_add_column": True,
         "instant_drop_column": True,
         "statement_timeout": True,

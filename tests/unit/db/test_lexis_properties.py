@@ -107,12 +107,13 @@ def test_splitting_loses_nothing_but_separators(engine, text):
         if statement is before:
             continue  # the same batch once more
         before = statement
-        start = text.index(statement.text, position)
-        position = start + len(statement.text)
-        spans.append((start, position))
         place = lines[statement.line - 1] + statement.column - 1
+        assert place >= position and not text[place].isspace()
+        # A batch begins with its comments, its place is where the first word of it stands.
+        start = text.rindex(statement.text, position, place + len(statement.text))
+        position = start + len(statement.text)
         assert start <= place < position
-        assert not text[place].isspace()
+        spans.append((start, position))
     between = [token for token in found if not any(start <= token.start < end for start, end in spans)]
     separators = {"space", "comment", "semicolon", "delimiter"}
     for token in between:
