@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How long 1,000 small scripts take on PostgreSQL, and a run with nothing pending: ours beside other tools and beside a floor.
 
-The floor is one connection that executes the same statements, each in a transaction with one insert. `SCALE=small` takes 200.
+The floor is one connection that executes the same statements, each in a transaction with one insert. `--scale small` takes 200.
 The last line is one JSON object: first_run_vs_floor, noop_round_trips, peers.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from ansible_collections.everup.deploy.plugins.modules.migration import ARGUMENT
 
 from lab.postgres import Postgres
 
-SCRIPTS = 200 if os.environ.get("SCALE") == "small" else 1000
+SCALES = {"full": 1000, "small": 200}
 ROUNDS = 3
 BIN = Path(sys.executable).parent
 PASSWORD = "benchmark"  # noqa: S105 - of a server that lives as long as this program
@@ -41,8 +42,8 @@ def statement(number: int) -> str:
 class Bench:
     """A server with an empty database for each run, and folders with the same scripts for each tool."""
 
-    def __init__(self, server: Postgres, folder: Path) -> None:
-        self.server, self.folder = server, folder
+    def __init__(self, server: Postgres, folder: Path, scripts: int) -> None:
+        self.server, self.folder, self.scripts = server, folder, scripts
         self._databases = 0
 
     def empty_database(self) -> str:
@@ -72,7 +73,7 @@ def floor(bench: Bench, database: str) -> None:
     with bench.server.connect(dbname=database, password=PASSWORD) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS done (version text PRIMARY KEY, at timestamptz DEFAULT now())")
         connection.commit()
-        for number in range(SCRIPTS):
+        for number in range(bench.scripts):
             connection.execute(statement(number))
             connection.execute("INSERT INTO done (version) VALUES (%s)", [str(number)])
             connection.commit()
@@ -87,7 +88,7 @@ class Ours:
         self.bench = bench
         expand = bench.folder / "ours" / "expand"
         expand.mkdir(parents=True)
-        for number in range(SCRIPTS):
+        for number in range(bench.scripts):
             (expand / f"{number + 1:05d}_table.sql").write_text(statement(number) + ";\n")
 
     def run(self, database: str) -> None:
@@ -141,7 +142,7 @@ class Alembic:
             "    with context.begin_transaction():\n        context.run_migrations()\n"
         )
         (self.folder / "alembic.ini").write_text(f"[alembic]\nscript_location = {self.folder}\n")
-        for number in range(SCRIPTS):
+        for number in range(bench.scripts):
             before = f"'{number:05d}'" if number else None
             (versions / f"{number + 1:05d}.py").write_text(
                 f"from alembic import op\nrevision = '{number + 1:05d}'\ndown_revision = {before}\n"
@@ -163,7 +164,7 @@ class Yoyo:
         self.bench = bench
         self.folder = bench.folder / "yoyo"
         self.folder.mkdir()
-        for number in range(SCRIPTS):
+        for number in range(bench.scripts):
             (self.folder / f"{number + 1:05d}.sql").write_text(statement(number))
 
     def run(self, database: str) -> None:
@@ -181,7 +182,7 @@ class Dbmate:
         self.bench = bench
         self.folder = bench.folder / "dbmate"
         self.folder.mkdir()
-        for number in range(SCRIPTS):
+        for number in range(bench.scripts):
             (self.folder / f"{number + 1:05d}_table.sql").write_text(f"-- migrate:up\n{statement(number)};\n-- migrate:down\n")
 
     def run(self, database: str) -> None:
@@ -201,7 +202,7 @@ class Sqitch:
         (self.folder / "deploy").mkdir(parents=True)
         (self.folder / "sqitch.conf").write_text("[core]\n  engine = pg\n[user]\n  name = bench\n  email = bench@example.com\n")
         plan = ["%syntax-version=1.0.0", "%project=bench", ""]
-        for number in range(SCRIPTS):
+        for number in range(bench.scripts):
             plan.append(f"c{number + 1:05d} 2026-01-01T00:00:00Z bench <bench@example.com> # table")
             (self.folder / "deploy" / f"c{number + 1:05d}.sql").write_text(f"BEGIN;\n{statement(number)};\nCOMMIT;\n")
         (self.folder / "sqitch.plan").write_text("\n".join(plan) + "\n")
@@ -249,8 +250,11 @@ def round_trips(ours: Ours, bench: Bench) -> int:
 
 def main() -> None:
     """Run the bench and print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scale", choices=SCALES, default="full")
+    scripts = SCALES[parser.parse_args().scale]
     with tempfile.TemporaryDirectory(prefix="everup-bench-") as name, Postgres(settings=SETTINGS, password=PASSWORD) as server:
-        bench = Bench(server, Path(name))
+        bench = Bench(server, Path(name), scripts)
         least = [timed(lambda: floor(bench, bench.empty_database())) for _round in range(ROUNDS)]
         base = statistics.median(least)
         ours = Ours(bench)
@@ -262,12 +266,12 @@ def main() -> None:
             else:
                 print(f"{command} is not installed and was left out", file=sys.stderr)
         trips = round_trips(ours, bench)
-    print(f"{SCRIPTS} scripts on PostgreSQL, fsync on; the floor takes {base:.2f} s\n")
+    print(f"{scripts} scripts on PostgreSQL, fsync on; the floor takes {base:.2f} s\n")
     print(f"{'':<36} {'first run':>10} {'x floor':>8} {'nothing pending':>16}")
     for tool, (first, nothing) in rows.items():
         print(f"{tool:<36} {first:>8.2f} s {first / base:>8.2f} {nothing:>14.3f} s")
     result = {
-        "scripts": SCRIPTS,
+        "scripts": scripts,
         "first_run_vs_floor": round(rows[ours.name][0] / base, 3),
         "noop_seconds": round(rows[ours.name][1], 4),
         "noop_round_trips": trips,

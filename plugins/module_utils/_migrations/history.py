@@ -86,18 +86,36 @@ class History:
 
         The row of an applied script stays, and the key then refuses this one.
         """
+        self._clear(migration)
+        self._insert(migration, RUNNING, 0, self._db.now(), "NULL", release_version)
+
+    def record_applied(self, migration: Migration, release_version: str | None, seconds: float) -> None:
+        """Write the row of a script that has just run in this transaction.
+
+        Parameters:
+            seconds: how long ago it began.
+        """
+        if migration.version in self._spelt:
+            self._clear(migration)
+        total = len(migration.script.statements)
+        self._insert(migration, APPLIED, total, self._db.later(-seconds), self._db.now(), release_version)
+
+    def _clear(self, migration: Migration) -> None:
         self._db.execute(f"DELETE FROM {self.table} WHERE version = ? AND state <> ?", (self._key(migration), APPLIED))
+
+    def _insert(self, migration: Migration, state: str, done: int, started: str, finished: str, release_version) -> None:
         self._spelt[migration.version] = str(migration.version)
         self._db.execute(
             f"INSERT INTO {self.table} (version, description, script, checksum, state, statements_done,"
-            f" statements_total, started_at, applied_by, release_version)"
-            f" VALUES (?, ?, ?, ?, ?, 0, ?, {self._db.now()}, ?, ?)",
+            f" statements_total, started_at, finished_at, applied_by, release_version)"
+            f" VALUES (?, ?, ?, ?, ?, ?, ?, {started}, {finished}, ?, ?)",
             (
                 str(migration.version),
                 migration.description,
                 migration.source,
                 migration.script.checksum,
-                RUNNING,
+                state,
+                done,
                 len(migration.script.statements),
                 whoami(),
                 release_version,

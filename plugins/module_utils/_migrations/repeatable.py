@@ -45,10 +45,9 @@ class RepeatableHistory(History):
         """Return nothing: a repeatable script that did not come to its end begins again at its first statement."""
         return None
 
-    def start(self, migration: Repeatable, release_version: str | None) -> None:
-        """Write a fresh ``running`` row in place of the one before, also of one that was applied."""
+    def _clear(self, migration: Repeatable) -> None:
+        """Make room for a new row, also in place of one that was applied."""
         self._db.execute(f"DELETE FROM {self.table} WHERE version = ?", (migration.version,))
-        super().start(migration, release_version)
 
 
 def read_repeatables(folder: str, subfolder: str, engine: Engine, placeholders: dict) -> list[Repeatable]:

@@ -69,6 +69,8 @@ class Runner:
     release_version: str | None = None
     fence: Callable[[], None] | None = None
     jitter: Callable[[], float] = field(default=random.random)
+    # What the session has been left with by the last script, so that the next one need not ask for the same.
+    _lock_timeout_set: float | None = field(default=None, init=False)
 
     def take_session_lock(self) -> None:
         """Wait for the engine's session lock, trying and sleeping.
@@ -127,18 +129,22 @@ class Runner:
             raise
 
     def _in_transaction(self, migration: Migration) -> None:
-        """Run script and history row in one transaction; record a failure after the rollback."""
+        """Run script and history row in one transaction; record a failure after the rollback.
+
+        What the script has set is undone inside the transaction: with the commit the session is as it was.
+        """
         self.db.take_messages()  # of an earlier try, which was rolled back
+        lock_timeout = self._lock_timeout(migration)
+        started = time.monotonic()
         try:
-            self.db.set_lock_timeout(self._lock_timeout(migration))
+            if self._lock_timeout_set != lock_timeout:
+                self.db.set_lock_timeout(lock_timeout)
             self._check_fence()
             with self.db.transaction():
-                self.history.start(migration, self.release_version)
                 self.db.begin_script()
                 self._run_within_lock_timeout(migration)
-                self.db.reset_session()
-                self.db.set_lock_timeout(self._lock_timeout(migration))
-                self.history.finish(migration)
+                self.db.reset_session(lock_timeout)
+                self.history.record_applied(migration, self.release_version, time.monotonic() - started)
                 self.ledger.event(
                     "script_applied",
                     subject=migration.source,
@@ -146,29 +152,30 @@ class Runner:
                     release=self.release_version,
                 )
                 self._fence()
-        except LockTimeout:
-            raise
-        except DatabaseError as error:
-            self._record_failure(migration, error)
-            raise
-        finally:
+            self._lock_timeout_set = lock_timeout
+        except BaseException as error:
             self._reset_session()
+            if isinstance(error, DatabaseError) and not isinstance(error, LockTimeout):
+                self._record_failure(migration, error)
+            raise
 
     def _run_within_lock_timeout(self, migration: Migration) -> None:
         """Run the statements so that the locks already held are not kept waiting for the next one.
 
-        The first statement may wait for the whole lock time-out. Once it has its lock, the application waits
+        The first statement may wait for the whole lock time-out, which is set. Once it has its lock, the application waits
         behind us, so each further one gets what is left of the same time-out.
         """
         started = time.monotonic()
         lock_timeout = self._lock_timeout(migration)
-        for statement in migration.script.statements:
-            left = lock_timeout - (time.monotonic() - started)
-            self.db.set_lock_timeout(max(left, _LEAST_LOCK_TIMEOUT_SECONDS))
+        for number, statement in enumerate(migration.script.statements):
+            if number:
+                left = lock_timeout - (time.monotonic() - started)
+                self.db.set_lock_timeout(max(left, _LEAST_LOCK_TIMEOUT_SECONDS))
             self._run_statement(migration, statement)
 
     def _reset_session(self) -> None:
         """Undo what we and the script have set; a session that is gone has nothing set."""
+        self._lock_timeout_set = None
         try:
             self.db.reset_session()
         except DatabaseError:

@@ -147,8 +147,12 @@ class Engine(ABC):
         self.begin_script()
 
     @abstractmethod
-    def reset_session(self) -> None:
-        """Undo every setting that a user's script or :meth:`set_lock_timeout` left behind, so that none of it leaks."""
+    def reset_session(self, lock_timeout: float | None = None) -> None:
+        """Undo every setting that a user's script or :meth:`set_lock_timeout` left behind, so that none of it leaks.
+
+        Parameters:
+            lock_timeout: as for :meth:`set_lock_timeout`, in one go.
+        """
 
     def settle_schema(self, table: str) -> None:  # noqa: B027 - most engines have no search path
         """Fix the schema of the collection's own tables when none was given, so that no script's search path moves them.

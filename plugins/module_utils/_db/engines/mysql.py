@@ -201,7 +201,7 @@ class MysqlEngine(OdbcEngine):
             self._script_values = self._own_now()
         self._take_session()
 
-    def reset_session(self) -> None:
+    def reset_session(self, lock_timeout: float | None = None) -> None:
         """Undo what a script has set, whatever it was, and its USE; user variables and temporary tables stay to the end."""
         before, self._before_script, self._script_values = self._before_script, None, None
         if before is not None:
@@ -209,7 +209,7 @@ class MysqlEngine(OdbcEngine):
             self._restore({name: value for name, value in before.items() if now.get(name) != value})
             self.execute(f"USE {self.quote(self._home)}")
         self._take_session()
-        self.set_lock_timeout(None)
+        self.set_lock_timeout(lock_timeout)
 
     def _variables(self) -> dict:
         return {row["variable_name"]: row["value"] for row in self.query("SHOW SESSION VARIABLES")}

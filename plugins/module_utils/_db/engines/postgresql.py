@@ -30,6 +30,8 @@ _DRIVERS = ("PostgreSQL Unicode", "PostgreSQL Unicode(x64)", "PostgreSQL")
 # A deadlock is found after deadlock_timeout, 1 s unless set, and so before the lock time-out: the way on is the same.
 _LOCK_TIMEOUT_STATES = ("55P03", "40P01")
 _DEFAULT_LOCK_SECONDS = 10.0
+# Without server-side preparation a statement with parameters costs one round trip in place of three.
+_DRIVER_OPTIONS = {"Protocol": "7.4-1", "BoolsAsChar": "0", "UseServerSidePrepare": "0"}
 _DEAD_CLIENT_SECONDS = 2
 _OUTSIDE_TRANSACTION = (
     ("VACUUM",),
@@ -137,7 +139,7 @@ class PostgresqlEngine(OdbcEngine):
         given = params.get("connection_string")
         if given:
             known = odbc_parts(given)
-            ours = {"Protocol": "7.4-1", "BoolsAsChar": "0", "pqopt": name}
+            ours = {**_DRIVER_OPTIONS, "pqopt": name}
             return given.rstrip("; ") + "".join(f";{key}={value}" for key, value in ours.items() if key.lower() not in known)
         parts = {
             "DRIVER": odbc_quote(params.get("odbc_driver") or _driver()),
@@ -147,8 +149,7 @@ class PostgresqlEngine(OdbcEngine):
             "UID": _bare(params, "login_user"),
             "PWD": odbc_quote(params["login_password"]) if params["login_password"] else "",
             "SSLmode": params["ssl_mode"],
-            "Protocol": "7.4-1",
-            "BoolsAsChar": "0",
+            **_DRIVER_OPTIONS,
             "pqopt": name,
         }
         return ";".join(f"{key}={value}" for key, value in parts.items() if value != "")
@@ -158,16 +159,12 @@ class PostgresqlEngine(OdbcEngine):
         super().run_script_statement(replace(statement, text=text))
 
     def set_lock_timeout(self, seconds: float | None) -> None:
-        self._set("lock_timeout", _DEFAULT_LOCK_SECONDS if seconds is None else seconds)
+        self.execute(_set_lock_timeout(seconds))
 
     def set_statement_timeout(self, seconds: float | None) -> None:
-        self._set("statement_timeout", seconds)
+        self.execute(f"SET statement_timeout = {'DEFAULT' if seconds is None else _milliseconds(seconds)}")
 
-    def _set(self, setting: str, seconds: float | None) -> None:
-        value = "DEFAULT" if seconds is None else f"'{max(1, round(seconds * 1000))}ms'"
-        self.execute(f"SET {setting} = {value}")
-
-    def reset_session(self) -> None:
+    def reset_session(self, lock_timeout: float | None = None) -> None:
         """Go back to the connection's own settings, and to the few that this class relies on.
 
         Every lock wait of ours is bounded. A server that can (version 14) looks whether we are still alive while a statement
@@ -175,7 +172,7 @@ class PostgresqlEngine(OdbcEngine):
         """
         self.execute(
             "RESET SESSION AUTHORIZATION; RESET ALL; SET datestyle = 'ISO'; SET extra_float_digits = 2; SET timezone = 'UTC';"
-            f"SET lock_timeout = '{_DEFAULT_LOCK_SECONDS:.0f}s'; SELECT set_config(name, '{_DEAD_CLIENT_SECONDS}s', false)"
+            f"{_set_lock_timeout(lock_timeout)}; SELECT set_config(name, '{_DEAD_CLIENT_SECONDS}s', false)"
             " FROM pg_settings WHERE name = 'client_connection_check_interval'"
         )
 
@@ -332,6 +329,14 @@ def _driver() -> str:
         f"No psqlODBC driver is registered (found: {', '.join(installed) or 'none'}): install it with "
         "'apt install odbc-postgresql' or 'dnf install postgresql-odbc', or name one with odbc_driver."
     )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"'{max(1, round(seconds * 1000))}ms'"
+
+
+def _set_lock_timeout(seconds: float | None) -> str:
+    return f"SET lock_timeout = {_milliseconds(_DEFAULT_LOCK_SECONDS if seconds is None else seconds)}"
 
 
 def _lock_key(name: str) -> int:

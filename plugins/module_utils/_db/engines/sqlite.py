@@ -146,9 +146,9 @@ class SqliteEngine(Engine):
         """Bound the time from here on: SQLite has no statement time-out, a progress handler interrupts instead."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
-    def reset_session(self) -> None:
+    def reset_session(self, lock_timeout: float | None = None) -> None:
         self.set_statement_timeout(None)
-        self.set_lock_timeout(None)
+        self.set_lock_timeout(lock_timeout)
 
     def joins_transaction(self, statement: Statement) -> bool:
         """Return whether it may run in a transaction: all but these few do."""

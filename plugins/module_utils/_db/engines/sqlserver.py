@@ -306,7 +306,7 @@ class SqlserverEngine(OdbcEngine):
             raise self._mapped(error) from error
         self._statement_timeout = whole
 
-    def reset_session(self) -> None:
+    def reset_session(self, lock_timeout: float | None = None) -> None:
         """Set every option as a new connection of ours has it, end impersonation and go back to the database.
 
         A deadlock is decided against us, since we try again and the application may not. What no statement can undo stays:
@@ -317,7 +317,7 @@ class SqlserverEngine(OdbcEngine):
             user=_literal(self._home["user_name"]),
             language=_literal(self._home["language"]),
             first_day=int(self._home["first_day"]),
-            lock_timeout=_milliseconds(_DEFAULT_LOCK_SECONDS),
+            lock_timeout=_milliseconds(_DEFAULT_LOCK_SECONDS if lock_timeout is None else lock_timeout),
         )
         found = self.query(reset)
         if not found or "db" not in found[0]:
