@@ -53,10 +53,12 @@ class History:
         self.table = self._db.table(ledger.names.history(phase))
         # How the table spells a version: a file may have been renamed from 7 to 0007 since its row was written.
         self._spelt: dict = {}
+        self._exists = False
 
     def rows(self) -> list[Row]:
         """Return every row in version order; none when the table was not created yet."""
-        if not self.ledger.history_exists(self.phase):
+        self._exists = self._exists or self.ledger.history_exists(self.phase)
+        if not self._exists:
             return []
         columns = ", ".join(Row.__dataclass_fields__)
         found = self._db.query(f"SELECT {columns} FROM {self._db.settled_rows(self.table)}")

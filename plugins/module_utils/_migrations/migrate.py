@@ -53,7 +53,7 @@ class Phase:
         rows = [row for row in self.history.rows() if not (leave_running and row.state == RUNNING)]
         plan = make_plan(self.migrations, rows, self.target)
         # A repeatable script may need any expand script: it waits while a target leaves some for later.
-        if self.repeatable_history is None or plan.beyond_target:
+        if not self.repeatables or plan.beyond_target:
             return plan
         return replace(plan, repeatables=pending_repeatables(self.repeatables, self.repeatable_history.rows()))
 
@@ -128,10 +128,10 @@ def migrate(params: dict, check_mode: bool) -> dict:
         project = Project(db, params)
         phase = project.phases[params["phase"]]
         runner = Runner(db, phase.history, project.ledger, limits, params["release_version"])
-        # What another run has begun and not ended is judged once that run is out of the way.
         plan = phase.plan()
+        # What another run has begun and not ended is judged once that run is out of the way.
         running = bool(plan.interrupted) and runner.other_run() is not None
-        _check(project, phase, params, leave_running=running)
+        _check(project, phase, phase.plan(leave_running=True) if running else plan, params)
         if check_mode or not plan.to_run:
             return _result(project, phase, plan, [], check_mode)
         project.ledger.ensure()
@@ -139,8 +139,8 @@ def migrate(params: dict, check_mode: bool) -> dict:
             runner.fence = lambda: project.ledger.assert_token(params["lease_token"], lease_ttl)
         runner.take_session_lock()
         try:
-            _check(project, phase, params)
             plan = phase.plan()
+            _check(project, phase, plan, params)
             outcomes = [runner.run(migration, params["repair"]) for migration in plan.pending]
             if plan.repeatables:
                 runner.history = phase.repeatable_history
@@ -152,19 +152,19 @@ def migrate(params: dict, check_mode: bool) -> dict:
         db.close()
 
 
-def _check(project: Project, phase: Phase, params: dict, leave_running: bool = False) -> None:
-    plan = phase.plan(leave_running)
+def _check(project: Project, phase: Phase, plan: Plan, params: dict) -> None:
     expand = project.phases["expand"]
+    is_contract = phase.name == "contract"
     check_plan(
         plan,
         phase.name,
-        expand.history.rows(),
+        expand.history.rows() if is_contract else [],
         expand.migrations,
         params["out_of_order"],
         repair=params["repair"],
         ignore_missing=params["ignore_missing"],
         known=_known(project, plan),
-        more=contract_gate(project.ledger, project.backfills, plan.pending) if phase.name == "contract" else [],
+        more=contract_gate(project.ledger, project.backfills, plan.pending) if is_contract else [],
     )
     wanted = params["plan_hash"]
     if wanted and plan.to_run and plan.hash != wanted:
@@ -201,7 +201,7 @@ def _result(project: Project, phase: Phase, plan: Plan, outcomes: list[Outcome],
         "beyond_target": [_described(migration) for migration in plan.beyond_target],
         "missing": [row.script for row in plan.missing],
         "backfills": project.backfills_to_do(phase.target) if phase.name == "expand" else [],
-        "current": _current(phase),
+        "current": _current(pending),
         "plan_hash": plan.hash,
         "diff": [
             {"before_header": m.source, "after_header": m.source, "before": "", "after": m.script.text} for m in plan.to_run
@@ -219,10 +219,9 @@ def _described(migration: Migration) -> dict:
     }
 
 
-def _current(phase: Phase) -> str | None:
+def _current(plan: Plan) -> str | None:
     """Return the newest applied version as text."""
-    applied = [row.version for row in phase.history.rows() if row.state == APPLIED]
-    return str(max(applied)) if applied else None
+    return str(max(row.version for row in plan.applied)) if plan.applied else None
 
 
 def inform(params: dict) -> dict:
@@ -253,7 +252,7 @@ def inform(params: dict) -> dict:
 def _informed(phase: Phase) -> dict:
     plan = phase.plan()
     return {
-        "current": _current(phase),
+        "current": _current(plan),
         "applied": [row.as_dict() for row in plan.applied],
         "unfinished": [row.as_dict() for row in phase.history.rows() if row.state != APPLIED],
         "pending": [_described(migration) for migration in plan.pending],

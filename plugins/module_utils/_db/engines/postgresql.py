@@ -131,7 +131,7 @@ class PostgresqlEngine(OdbcEngine):
     def __init__(self, connection_string: str, schema: str, connect_timeout: int) -> None:
         super().__init__(connection_string, schema, connect_timeout)
         self.reset_session()
-        self._pid = self.query("SELECT pg_backend_pid() AS pid")[0]["pid"]
+        self._pid: int | None = None  # asked for when somebody may have to be blamed for a lock
 
     @staticmethod
     def connection_string(params: dict, application_name: str) -> str:
@@ -179,6 +179,8 @@ class PostgresqlEngine(OdbcEngine):
     def begin_script(self) -> None:
         """Let times be read in the zone of the database or role: a script that changes a column to timestamptz depends on it."""
         self.execute("RESET timezone")
+        if self._pid is None:
+            self._pid = self.query("SELECT pg_backend_pid() AS pid")[0]["pid"]
 
     def settle_schema(self, table: str) -> None:
         if self.schema:
@@ -235,7 +237,9 @@ class PostgresqlEngine(OdbcEngine):
         return _blocker(rows[0], since="connected") if rows else None
 
     def _blockers(self, connection) -> list[Blocker]:
-        return [_blocker(row) for row in rows_of(connection.execute(_BLOCKERS.format(pid=int(self._pid))))]
+        if self._pid is None:
+            return []
+        return [_blocker(row) for row in rows_of(connection.execute(_BLOCKERS.format(pid=self._pid)))]
 
     def _mapped(self, error) -> DatabaseError:
         state = error.args[0] if error.args else ""
