@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines import mysql_catalog
+from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import split
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 
 SLACK = 0.4
@@ -157,6 +158,19 @@ def test_what_a_script_sets_lasts_to_its_end_and_no_longer(orders):
     assert abs(time.time() - time.mktime(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S")) + time.timezone) < 600, "UTC"
 
 
+def test_the_clock_goes_on_behind_a_script_that_sets_something(orders):
+    with closing(orders.engine_connection()) as connection:
+        (statement,) = split("SET sql_mode = 'ANSI'", connection.lexis, "x.sql")
+        connection.begin_script()
+        connection.run_script_statement(statement)
+        connection.pause_script()
+        connection.reset_session()
+        first = connection.query("SELECT UTC_TIMESTAMP(6) AS now, @@insert_id AS id")[0]
+        time.sleep(0.01)
+        second = connection.query("SELECT UTC_TIMESTAMP(6) AS now, @@insert_id AS id")[0]
+    assert first["now"] < second["now"] and second["id"] == 0
+
+
 def test_what_a_script_set_is_set_again_when_it_goes_on(orders):
     orders.write(
         "2_a.sql",
@@ -190,6 +204,10 @@ def test_a_table_without_transactions_leaves_a_doubt(orders):
     orders.execute("UPDATE everup_expand_history SET state = 'running', statements_done = 0 WHERE version = '2'")
     with pytest.raises(EverupError, match=r"statement 1 \(line 1: INSERT INTO old"):
         orders.migrate()
+    orders.execute("CREATE VIEW `window` AS SELECT a FROM old")
+    with closing(orders.engine_connection()) as connection:
+        for sql, certain in (("UPDATE orders SET n = 1", True), ("DELETE FROM `window`", False), ("DELETE FROM old", False)):
+            assert connection.undone_with_count(split(sql, connection.lexis, "x.sql")[0]) is certain
     orders.execute("DELETE FROM orders WHERE id = 2")
     orders.execute("UPDATE everup_expand_history SET statements_done = 1 WHERE version = '2'")
     orders.migrate()
