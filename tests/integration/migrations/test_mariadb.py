@@ -9,7 +9,9 @@ import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines import mysql_catalog
 from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import split
+from ansible_collections.everup.deploy.plugins.module_utils._db.script import Directives, Script
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._migrations import recovery
 
 SLACK = 0.4
 
@@ -252,6 +254,39 @@ def options(db, **changed):
         **db.options,
         **changed,
     }
+
+
+def test_a_user_who_may_see_little_is_told_little_and_no_lie(orders):
+    with closing(orders.server.connect_admin()) as admin:
+        admin.execute("CREATE OR REPLACE USER limited IDENTIFIED BY 'secret'")
+        admin.execute(f"GRANT ALL ON `{orders.name}`.* TO limited")
+    limited = {"login_user": "limited", "login_password": "secret"}
+    with closing(connect(options(orders, **limited))) as first, closing(connect(options(orders, **limited))) as second:
+        assert first.try_session_lock("x")
+        assert str(second.session_lock_holder("x")).startswith(f"session {first._id}, user limited, from 127.0.0.1, ")
+        first.release_session_lock("x")
+        assert second.session_lock_holder("x") is None
+    with closing(orders.engine_connection()) as holder, closing(connect(options(orders, **limited))) as other:
+        assert holder.try_session_lock("x")
+        assert str(other.session_lock_holder("x")) == f"session {holder._id}"
+    orders.write("2_a.sql", "ALTER TABLE orders ADD a int")
+    with blocked(orders, "SELECT * FROM orders"):
+        assert "Blocked by: not visible to this user" in str(refused(orders, **limited))
+    assert orders.inform(**limited)["settings"]["replication"] is False
+
+
+@pytest.mark.parametrize(
+    ("sql", "happened"),
+    [
+        ("SET @a = (SELECT max(id) FROM orders)", False),
+        ("CREATE TEMPORARY TABLE x (a int)", False),
+        ("SET GLOBAL max_connections = 200", None),
+    ],
+)
+def test_what_ended_with_its_session_runs_again(orders, sql, happened):
+    with closing(orders.engine_connection()) as connection:
+        script = Script("expand/1_x.sql", sql, "", Directives(), tuple(split(sql, connection.lexis, "x.sql")))
+        assert recovery.has_happened(connection, script, 1) is happened
 
 
 def test_ways_to_connect(db):

@@ -62,7 +62,7 @@ class MysqlEngine(OdbcEngine):
     read_only = "transaction_read_only"
     transactional_ddl = False
     table_options = " ENGINE=InnoDB"
-    repeatable = ("USE", "PREPARE", "ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "FLUSH", "GRANT", "REVOKE")
+    repeatable = ("ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "FLUSH", "GRANT", "REVOKE")
     lexis = Lexis(
         quotes='"`',
         backslash_escapes=True,

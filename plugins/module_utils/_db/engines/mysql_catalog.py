@@ -36,6 +36,10 @@ SELECT p.id, p.user, p.host, p.command, p.info, p.time AS state_age, {_AGE} AS a
 FROM information_schema.processlist p LEFT JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id
 WHERE {{which}} ORDER BY coalesce({_AGE}, p.time) DESC LIMIT 5
 """
+# Without PROCESS a user sees its own sessions and no transactions.
+_OWN_SESSION = (
+    "SELECT id, user, host, command, info, time AS state_age, NULL AS age FROM information_schema.processlist WHERE id = {id}"
+)
 _ROW_LOCKS = (
     "SELECT DISTINCT b.trx_mysql_thread_id AS id FROM information_schema.innodb_lock_waits w"
     " JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id"
@@ -144,7 +148,7 @@ def may_be_beyond_transactions(db: Engine, statement: Statement) -> bool:
 
 def session(db: Engine, number: int) -> Blocker:
     """Return what is known of one session; its number where this user may see no more."""
-    found = _try(db.query, _SESSION.format(which=f"p.id = {number}"))
+    found = _try(db.query, _SESSION.format(which=f"p.id = {number}")) or _try(db.query, _OWN_SESSION.format(id=number))
     programs = _try(db.query, _PROGRAM.format(id=number))
     return _blocker(found[0], programs, True) if found else Blocker(session=str(number), since="connected")
 
