@@ -1,9 +1,13 @@
 """What is particular to MariaDB: sessions that last a script, whole-second lock time-outs, blockers, DELIMITER."""
 
 import re
+import shutil
+import subprocess
+import tempfile
 import threading
 import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
@@ -12,6 +16,8 @@ from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import spl
 from ansible_collections.everup.deploy.plugins.module_utils._db.script import Directives, Script
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._migrations import recovery
+
+from lab.mariadb import Mariadb as MariadbServer
 
 SLACK = 0.4
 
@@ -251,7 +257,7 @@ def options(db, **changed):
         "schema": "",
         "login_unix_socket": "",
         "ssl_mode": "prefer",
-        **db.options,
+        **(db.options if db else {}),
         **changed,
     }
 
@@ -319,6 +325,26 @@ def test_ways_to_connect(db):
 def test_connections_that_are_refused(db, changed, what):
     with pytest.raises(EverupError, match=what):
         connect(options(db, **changed))
+
+
+def test_encryption_is_what_was_asked_for():
+    folder = Path(tempfile.mkdtemp(prefix="everup-tls-"))  # the server's own user must be able to read it
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*request, *names], check=True, capture_output=True)
+    for path in (folder, key, certificate):
+        path.chmod(0o755)
+    with MariadbServer(settings={"ssl-cert": str(certificate), "ssl-key": str(key)}, password="secret") as server:
+        given = {"engine": "mariadb", "login_host": server.host, "login_port": server.port, "login_db": "shop"}
+        login = options(None, **given, login_user="shop", login_password="secret")
+        text = f"DRIVER={{MariaDB Unicode}};SERVER={server.host};PORT={server.port};UID=shop;PWD=secret;DATABASE=shop;FORCETLS=1"
+        for one in ({"ssl_mode": "require"}, {"connection_string": f"{text};SSLVERIFY=1;SSLCA={certificate}"}):
+            with closing(connect({**login, **one})) as connection:
+                assert connection.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0]["value"]
+        with pytest.raises(EverupError, match="self-signed certificate"):
+            connect({**login, "ssl_mode": "verify-full"})
+    shutil.rmtree(folder)
 
 
 def test_what_the_server_can_do_and_how_it_is_set(db):
