@@ -316,8 +316,9 @@ class GivenMariadb(Given, Mariadb):
 
     def close(self) -> None:
         ((name,),) = self.query("SELECT database()")
-        for sql in (f"DROP DATABASE `{name}`", f"CREATE DATABASE `{name}`", "DROP DATABASE IF EXISTS deploys"):
-            self.execute(sql)
+        with closing(self.connect()) as connection:
+            for sql in (f"DROP DATABASE `{name}`", f"CREATE DATABASE `{name}`", "DROP DATABASE IF EXISTS deploys"):
+                connection.execute(sql)
 
 
 GIVEN_CLASSES = {"postgresql": GivenPostgresql, "mariadb": GivenMariadb, "mysql": GivenMariadb}
