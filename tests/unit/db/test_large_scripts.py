@@ -27,8 +27,8 @@ def one(_engine):
 
 
 # Measured: statements of a line each take 6.1 times the file at the peak and 4.1 kept, an object for each; one large statement
-# takes 3.7 and 1.0, since text and statement are one.
-@pytest.mark.parametrize(("shape", "peak_times", "kept_times"), [(many, 8, 5.5), (one, 5, 2)])
+# takes 3.7 and 2.0: its text is there once in the file's text and once as a statement.
+@pytest.mark.parametrize(("shape", "peak_times", "kept_times"), [(many, 8, 5.5), (one, 5, 2.5)])
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_memory_is_a_small_multiple_of_the_file(tmp_path, engine, shape, peak_times, kept_times):
     path = tmp_path / "1_data.sql"
