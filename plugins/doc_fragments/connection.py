@@ -11,7 +11,7 @@ options:
   engine:
     description: The database engine.
     type: str
-    choices: [sqlite, postgresql, sqlserver]
+    choices: [sqlite, postgresql, mariadb, mysql, sqlserver]
     default: sqlite
   login_db:
     description:
@@ -27,7 +27,8 @@ options:
     description: Port of the database server; by default the engine's usual one.
     type: int
   login_unix_socket:
-    description: Folder of the server's Unix socket; used in place of O(login_host).
+    description:
+      - Folder of the server's Unix socket, for MariaDB and MySQL the socket itself; used in place of O(login_host).
     type: str
     default: ''
   login_user:
@@ -40,17 +41,23 @@ options:
   connection_string:
     description:
       - A whole ODBC connection string, in place of the other login options.
-      - For PostgreSQL C(Protocol=7.4-1) and C(BoolsAsChar=0) are added unless it names its own, for SQL Server C(APP), and
-        C(TDS_Version=7.4) with FreeTDS, and C(DRIVER) when it names neither driver nor DSN.
+      - For PostgreSQL C(Protocol=7.4-1) and C(BoolsAsChar=0) are added unless it names its own.
+      - For MariaDB and MySQL the flag 2 (rows found are counted, not rows changed) is added to C(OPTION).
+      - For SQL Server C(APP) is added unless it names its own, C(TDS_Version=7.4) with FreeTDS, and C(DRIVER) when it names neither
+        driver nor DSN.
     type: str
   odbc_driver:
     description:
-      - The ODBC driver's registered name, or the path of its library; by default the first psqlODBC driver found.
+      - The ODBC driver's registered name, or the path of its library; by default the first one found for the engine.
+      - MariaDB Connector/ODBC serves both V(mariadb) and V(mysql); MySQL Connector/ODBC serves V(mysql).
       - For SQL Server by default Microsoft's newest registered driver, else FreeTDS, else the library of Driver 18 in the Python
         package C(mssql-python-odbc).
     type: str
   ssl_mode:
-    description: How the connection to a PostgreSQL server is encrypted and verified (libpq's C(sslmode)).
+    description:
+      - How the connection to the server is encrypted and verified, in the words of libpq's C(sslmode).
+      - MariaDB Connector/ODBC encrypts from V(require) on, has no V(verify-ca), and verifies with V(verify-full). A connection that is
+        not encrypted although V(require) or more was asked for is refused.
     type: str
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
     default: prefer
@@ -82,11 +89,15 @@ options:
     type: int
     default: 10
   application_name:
-    description: What the server's session list shows of this connection; on SQL Server the default is followed by the release.
+    description:
+      - What the server's session list shows of this connection; MariaDB and MySQL show none.
+      - On SQL Server the default is followed by the release, where it is known.
     type: str
     default: everup.deploy
   schema:
-    description: Schema of the collection's own tables; by default the first of the user's search path. Not for SQLite.
+    description:
+      - Schema of the collection's own tables; by default the first of the user's search path. Not for SQLite.
+      - For MariaDB and MySQL a schema is a database; by default the one of O(login_db).
     type: str
     default: ''
   table_prefix:
@@ -101,5 +112,6 @@ options:
     type: str
 requirements:
   - pyodbc, unixODBC and the psqlODBC driver, for PostgreSQL
+  - pyodbc, unixODBC and MariaDB Connector/ODBC, for MariaDB and MySQL
   - pyodbc, unixODBC and Microsoft's ODBC driver 17 or 18 or FreeTDS, for SQL Server
 """

@@ -51,6 +51,52 @@ driver:
   description: Name and version of the driver that reaches the server.
   type: str
   returned: success
+capabilities:
+  description: What this server can do, from its version and edition.
+  type: dict
+  returned: success
+  contains:
+    transactional_ddl:
+      description: A schema change rolls back with its transaction.
+      type: bool
+    session_lock:
+      description: A lock that ends with its session keeps a second run out.
+      type: bool
+    online_index:
+      description: An index can be built while the application writes.
+      type: bool
+    instant_add_column:
+      description: A column with a constant default is added without touching the rows.
+      type: bool
+    instant_drop_column:
+      description: A column is dropped without touching the rows.
+      type: bool
+    statement_timeout:
+      description: Any statement can be given a longest time.
+      type: bool
+    subsecond_lock_timeout:
+      description: A lock time-out may be shorter than a second.
+      type: bool
+    sequences:
+      description: C(CREATE SEQUENCE) exists.
+      type: bool
+    resumable_index:
+      description: An index build can be paused and gone on with.
+      type: bool
+settings:
+  description:
+    - The server's settings that matter for a deploy, by the server's own names and in its own units. What this user may not see is
+      null or left out.
+    - C(replication) tells whether replicas are connected or this server is one, C(replication_lag_seconds) the longest known lag.
+  type: dict
+  returned: success
+  sample:
+    wal_level: replica
+    lock_timeout: 0ms
+    statement_timeout: 0ms
+    idle_in_transaction_session_timeout: 0ms
+    replication: false
+    replication_lag_seconds: null
 ledger:
   description: Whether the collection's own tables exist in this database.
   type: bool

@@ -25,7 +25,8 @@ from ansible_collections.everup.deploy.plugins.modules import (
     release_member,
 )
 
-ENGINES = ("sqlite", "postgresql", "mariadb")
+TRANSACTIONAL = ("sqlite", "postgresql")
+ENGINES = (*TRANSACTIONAL, "mariadb")
 
 
 def _params(module, options: dict) -> dict:
@@ -55,8 +56,12 @@ class Database:
     """One empty database; ``options`` are the module options that lead to it."""
 
     engine = ""
+    transactional = True
     options: dict = {}  # noqa: RUF012
     folder: Path
+    # How a statement that lasts some seconds looks, and one that a transaction does not hold.
+    slow = ""
+    doubtful = ""
 
     def connect(self):
         """Return a connection of another program, in autocommit mode."""
@@ -150,6 +155,7 @@ class Postgresql(Database):
 
     engine = "postgresql"
     slow = "INSERT INTO log SELECT 'slow' FROM pg_sleep({0})"
+    doubtful = "DO $$ BEGIN {0}; END $$"
     _emptied: dict = {}  # noqa: RUF012
 
     def __init__(self, server, folder: Path) -> None:
@@ -205,6 +211,8 @@ class Mariadb(Database):
     """A database of a running server, new or emptied."""
 
     engine = "mariadb"
+    transactional = False
+    doubtful = "EXECUTE IMMEDIATE '{0}'"
     slow = "INSERT INTO log SELECT 'slow' FROM (SELECT sleep({0})) AS s"
     _emptied: dict = {}  # noqa: RUF012
 
@@ -245,7 +253,6 @@ class Mariadb(Database):
         return {
             name
             for (name,) in self.query(
-                "SELECT table_name FROM information_schema.tables WHERE table_schema NOT IN"
-                " ('mysql', 'information_schema', 'performance_schema', 'sys', 'shop') AND table_schema IN (database(), 'deploys')"
+                "SELECT table_name FROM information_schema.tables WHERE table_schema IN (database(), 'deploys')"
             )
         }

@@ -349,7 +349,7 @@ class Runner:
 class BlockerWatch:
     """Looks who blocks a session while it waits, since afterwards nobody can tell.
 
-    The look starts once half of the lock time-out has gone, so that a script that waits for nothing pays nothing.
+    The look starts once a quarter of the lock time-out has gone, so that a script that waits for nothing pays nothing.
 
     Parameters:
         db: the engine whose session may be waiting.
@@ -372,7 +372,7 @@ class BlockerWatch:
         self._thread.join(timeout=self._pause + 5)
 
     def _look(self) -> None:
-        if self._over.wait(self._pause * 2):
+        if self._over.wait(self._pause):
             return
         try:
             with self._db.watch() as look:

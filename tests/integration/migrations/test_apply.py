@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.modules import migration, migration_info
-from ansible_collections.everup.deploy.tests.support.databases import run_main
+from ansible_collections.everup.deploy.tests.support.databases import TRANSACTIONAL, run_main
 
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -154,6 +154,7 @@ def test_info_tells_everything(db):
         db.migrate()
 
 
+@pytest.mark.parametrize("db", TRANSACTIONAL, indirect=True)
 def test_a_failing_script_leaves_nothing_and_is_mended(db):
     three(db)
     db.write("3_bad.sql", "INSERT INTO log VALUES ('three');\nCREATE TABLE t (a int);\n  INSERT INTO nowhere VALUES (1);")
@@ -224,6 +225,8 @@ def test_an_error_that_comes_with_a_row(db):
     rows = {
         "sqlite": "SELECT json(a) FROM (SELECT '{}' AS a UNION ALL SELECT 'nonsense')",
         "postgresql": "SELECT a::int FROM (VALUES ('1'), ('nonsense')) AS t (a)",
+        "mariadb": "SELECT (SELECT m FROM (SELECT 1 AS m UNION SELECT 2) AS x WHERE m > n)"
+        " FROM (SELECT 1 AS n UNION ALL SELECT 0) AS t",
     }
     db.write("1_x.sql", rows[db.engine])
     with pytest.raises(EverupError, match=r"^expand/1_x\.sql:1:1: "):
@@ -235,6 +238,7 @@ def test_a_statement_time_out(db):
     slow = {
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
         "postgresql": "SELECT pg_sleep(30)",
+        "mariadb": "SELECT sleep(30)",
     }
     db.write("1_x.sql", f"-- everup: statement_timeout=200ms\nSELECT 1;\n{slow[db.engine]}")
     with pytest.raises(EverupError, match=r"expand/1_x\.sql:3:1: .*(time-out|timeout)"):

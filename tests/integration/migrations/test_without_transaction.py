@@ -3,7 +3,9 @@
 from hashlib import sha256
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._db.errors import DatabaseError
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.history import History
 
 TABLES = "CREATE TABLE log (what text);"
 HEAD = "-- everup: transaction=none\n"
@@ -49,10 +51,14 @@ def test_a_failure_whose_text_was_edited(db):
     assert log(db) == ["b"]
 
 
+DOUBTFUL = pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+
+
 @pytest.fixture
 def interrupted(db):
-    """The second of three statements was in flight."""
-    prepare(db, "INSERT INTO log VALUES ('a');\nINSERT INTO nowhere VALUES (1);\nINSERT INTO log VALUES ('c')")
+    """The second of three statements was in flight, and is one that no transaction holds and no catalog shows."""
+    doubtful = db.doubtful.format("INSERT INTO nowhere VALUES (1)")
+    prepare(db, f"INSERT INTO log VALUES ('a');\n{doubtful};\nINSERT INTO log VALUES ('c')")
     with pytest.raises(EverupError):
         db.migrate()
     db.execute("CREATE TABLE nowhere (a int)")
@@ -60,17 +66,20 @@ def interrupted(db):
     return db
 
 
+@DOUBTFUL
 def test_interrupted_is_not_guessed(interrupted):
     for check in (True, False):
         with pytest.raises(EverupError) as caught:
             interrupted.migrate(check=check)
         (finding,) = caught.value.details["findings"]
         assert "was interrupted after 1 of 3 statements" in finding
-        assert "statement 2 (line 3: INSERT INTO nowhere VALUES (1);) may or may not have happened" in finding
+        doubtful = interrupted.doubtful.format("INSERT INTO nowhere VALUES (1)")
+        assert f"statement 2 (line 3: {doubtful};) may or may not have happened" in finding
         assert "repair=applied" in finding and "repair=retry" in finding
     assert log(interrupted) == ["a"]
 
 
+@DOUBTFUL
 @pytest.mark.parametrize(("repair", "rows"), [("applied", 0), ("retry", 1)])
 def test_interrupted_and_repaired(interrupted, repair, rows):
     interrupted.migrate(repair=repair)
@@ -79,13 +88,64 @@ def test_interrupted_and_repaired(interrupted, repair, rows):
     assert interrupted.history()["2"]["state"] == "applied"
 
 
+@DOUBTFUL
 def test_interrupted_in_the_last_statement(db):
+    prepare(db, "INSERT INTO log VALUES ('a');\n" + db.doubtful.format("INSERT INTO log VALUES (3)"))
+    db.migrate()
+    interrupt(db, 1)
+    db.migrate(repair="applied")
+    assert log(db) == ["a", "3"]
+    assert db.history()["2"]["statements_done"] == 2
+
+
+@pytest.mark.parametrize("repair", [None, "applied"])
+def test_what_shares_a_transaction_with_its_count_is_never_in_doubt(db, repair):
+    """The count is missing, and so is the statement, whatever the user believes."""
     prepare(db)
     db.migrate()
-    interrupt(db, 2)
-    db.migrate(repair="applied")
+    db.execute("DELETE FROM log WHERE what <> 'a'")
+    interrupt(db, 1)
+    assert db.migrate(check=True, repair=repair)["pending"][0]["version"] == "2"
+    db.migrate(repair=repair)
     assert log(db) == ["a", "b", "c"]
-    assert db.history()["2"]["statements_done"] == 3
+
+
+def test_a_count_that_cannot_be_written_takes_its_statement_back(db, monkeypatch):
+    prepare(db)
+    real = History.progress
+
+    def progress(self, migration, done):
+        if done == 2:
+            raise DatabaseError("no room")
+        real(self, migration, done)
+
+    monkeypatch.setattr(History, "progress", progress)
+    with pytest.raises(EverupError, match="no room"):
+        db.migrate()
+    monkeypatch.undo()
+    assert (log(db), db.history()["2"]["statements_done"]) == (["a"], 1)
+    db.migrate()
+    assert log(db) == ["a", "b", "c"]
+
+
+@DOUBTFUL
+def test_a_count_that_cannot_be_written_at_first_counts_its_statement(db, monkeypatch):
+    """The statement has happened, and so the failure says that it has."""
+    prepare(db, "INSERT INTO log VALUES ('a');\n" + db.doubtful.format("INSERT INTO log VALUES (2)"))
+    real = History.resume
+
+    def resume(self, migration, done, release_version):
+        if done == 2:
+            raise DatabaseError("no room")
+        real(self, migration, done, release_version)
+
+    monkeypatch.setattr(History, "resume", resume)
+    with pytest.raises(EverupError, match="no room"):
+        db.migrate()
+    monkeypatch.undo()
+    assert db.history()["2"]["statements_done"] == 2
+    db.migrate()
+    assert log(db) == ["a", "2"]
 
 
 def test_idempotent_goes_on_by_itself(db):
@@ -96,14 +156,15 @@ def test_idempotent_goes_on_by_itself(db):
     assert log(db) == ["a", "b", "c", "b", "c"]
 
 
+@DOUBTFUL
 def test_a_second_crash_is_told_apart_from_the_first(interrupted):
     """While it goes on, the row says that it runs and where: each statement writes down what the row says meanwhile."""
     db = interrupted
-    columns = "state || ' ' || statements_done"
+    doubtful = db.doubtful.format("INSERT INTO nowhere VALUES (1)")
     db.write(
         "2_x.sql",
-        HEAD + f"INSERT INTO log VALUES ('a');\nINSERT INTO nowhere VALUES (1);\n"
-        f"INSERT INTO log SELECT {columns} FROM everup_expand_history WHERE version = '2'",
+        HEAD + f"INSERT INTO log VALUES ('a');\n{doubtful};\n"
+        "INSERT INTO log SELECT concat(state, ' ', statements_done) FROM everup_expand_history WHERE version = '2'",
     )
     text = (db.folder / "expand/2_x.sql").read_text()
     checksum = sha256(text.encode()).hexdigest()

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db import ledger as ledger_module
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.modules import release, release_info, release_member
-from ansible_collections.everup.deploy.tests.support.databases import run_main
+from ansible_collections.everup.deploy.tests.support.databases import TRANSACTIONAL, run_main
 from ansible_collections.everup.deploy.tests.support.modules import finish_module, start_module
 
 ANN = {"host": "c1", "boot": "b", "namespace": "n", "pid": 7, "start": 100}
@@ -234,6 +234,7 @@ def test_a_stale_token_changes_nothing(db):
     assert db.migrate(lease_token=bob)["changed"]
 
 
+@pytest.mark.parametrize("db", TRANSACTIONAL, indirect=True)
 def test_a_token_that_goes_stale_in_the_middle_of_a_script(db):
     """The script runs to its end and is then rolled back, because the lease was taken meanwhile."""
     ann = opened(db)
@@ -348,6 +349,7 @@ def test_an_older_ledger_is_upgraded_once(db, monkeypatch):
     assert db.query("SELECT step FROM everup_ledger ORDER BY step") == [(1,), (2,)]
 
 
+@pytest.mark.parametrize("db", TRANSACTIONAL, indirect=True)
 def test_an_upgrade_is_whole_or_not_at_all(db, monkeypatch):
     opened(db)
     step = ("CREATE TABLE extra (a {count})", "INSERT INTO nowhere VALUES (1)")
@@ -355,6 +357,45 @@ def test_an_upgrade_is_whole_or_not_at_all(db, monkeypatch):
     with pytest.raises(EverupError, match="nowhere"):
         opened(db)
     assert "extra" not in db.tables()
+
+
+class Killed(BaseException):
+    """What a killed process leaves behind, without killing this one."""
+
+
+def test_a_ledger_whose_making_is_killed_anywhere_is_made_by_the_next_run(db, monkeypatch):
+    """Before its first write, then before its second one, and so on; a reader meanwhile finds all of it or none."""
+    kind = type(db.engine_connection())
+    real, left = kind.execute, [0]
+
+    def execute(self, sql, parameters=()):
+        if sql.startswith(("CREATE", "INSERT")):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+        return real(self, sql, parameters)
+
+    monkeypatch.setattr(kind, "execute", execute)
+    kills = 0
+    while True:
+        left[0] = 2 if kills else 0
+        with closing(db.engine_connection()) as connection:
+            try:
+                db.ledger(connection).ensure()
+                break
+            except Killed:
+                kills += 1
+                if db.transactional:
+                    left[0] = 1000
+                    db.ledger(connection).ensure()
+                    break
+        assert db.release_info()["releases"] == []
+        assert kills < 50
+    monkeypatch.undo()
+    assert kills == 1 if db.transactional else kills >= 5
+    assert opened(db) == 1
+    assert db.query("SELECT step FROM everup_ledger") == [(1,)]
+    assert db.query("SELECT name FROM everup_lease") == [("release",)]
 
 
 def test_the_guard(db):

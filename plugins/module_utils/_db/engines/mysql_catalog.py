@@ -60,6 +60,11 @@ _METADATA_LOCKS = (
     " AND g.object_name = w.object_name AND g.lock_status = 'GRANTED' AND g.owner_thread_id <> w.owner_thread_id"
     " JOIN performance_schema.threads h ON h.thread_id = g.owner_thread_id WHERE w.lock_status = 'PENDING'",
 )
+_SUSPECT = (
+    "t.trx_id IS NOT NULL AND p.id NOT IN ({id}, connection_id()) AND EXISTS (SELECT 1 FROM information_schema.processlist me"
+    " LEFT JOIN information_schema.innodb_trx mine ON mine.trx_mysql_thread_id = me.id"
+    " WHERE me.id = {id} AND (me.state LIKE 'Waiting for%' OR mine.trx_state = 'LOCK WAIT'))"
+)
 _PROGRAM = (
     "SELECT attr_value AS program FROM performance_schema.session_connect_attrs"
     " WHERE processlist_id = {id} AND attr_name = 'program_name'"
@@ -155,7 +160,7 @@ def blockers(connection, number: int) -> list[Blocker]:
             which, certain = f"p.id IN ({', '.join(map(str, ids))})", True
             break
     else:
-        which, certain = f"t.trx_id IS NOT NULL AND p.id NOT IN ({number}, connection_id())", False
+        which, certain = _SUSPECT.format(id=number), False
     return [_blocker(row, _try(ask, _PROGRAM.format(id=row["id"])), certain) for row in _try(ask, _SESSION.format(which=which))]
 
 
