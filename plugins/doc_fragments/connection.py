@@ -43,8 +43,8 @@ options:
       - A whole ODBC connection string, in place of the other login options.
       - For PostgreSQL C(Protocol=7.4-1) and C(BoolsAsChar=0) are added unless it names its own.
       - For MariaDB and MySQL the flag 2 (rows found are counted, not rows changed) is added to C(OPTION).
-      - For SQL Server C(APP) is added unless it names its own, C(TDS_Version=7.4) with FreeTDS, and C(DRIVER) when it names neither
-        driver nor DSN.
+      - For SQL Server C(APP) is added unless it names its own, C(TDS_Version=7.4) with FreeTDS, and C(DRIVER) when it names
+        neither driver nor DSN.
     type: str
   odbc_driver:
     description:
