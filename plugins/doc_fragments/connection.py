@@ -56,8 +56,8 @@ options:
   ssl_mode:
     description:
       - How the connection to the server is encrypted and verified, in the words of libpq's C(sslmode).
-      - MariaDB Connector/ODBC encrypts from V(require) on, has no V(verify-ca), and verifies with V(verify-full). A connection that is
-        not encrypted although V(require) or more was asked for is refused.
+      - MariaDB Connector/ODBC encrypts from V(require) on, has no V(verify-ca), and verifies with V(verify-full). A connection
+        that is not encrypted although V(require) or more was asked for is refused.
     type: str
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
     default: prefer

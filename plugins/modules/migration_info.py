@@ -85,8 +85,8 @@ capabilities:
       type: bool
 settings:
   description:
-    - The server's settings that matter for a deploy, by the server's own names and in its own units. What this user may not see is
-      null or left out.
+    - The server's settings that matter for a deploy, by the server's own names and in its own units. What this user may not see
+      is null or left out.
     - C(replication) tells whether replicas are connected or this server is one, C(replication_lag_seconds) the longest known lag.
   type: dict
   returned: success

@@ -1,7 +1,7 @@
 """A database of each engine, empty, for every test that asks for one."""
 
 import pytest
-from ansible_collections.everup.deploy.tests.support.databases import ENGINES, Mariadb, Postgresql, Sqlite
+from ansible_collections.everup.deploy.tests.support.databases import ENGINES, GIVEN_CLASSES, Mariadb, Postgresql, Sqlite
 
 from lab.mariadb import Mariadb as MariadbServer
 from lab.postgres import Postgres
@@ -41,6 +41,12 @@ def mariadb_database(request, tmp_path):
 
 
 @pytest.fixture(params=ENGINES)
-def db(request):
+def db(request, tmp_path):
     """An empty database of each engine."""
-    return request.getfixturevalue(f"{request.param}_database")
+    if not request.param.startswith("given_"):
+        yield request.getfixturevalue(f"{request.param}_database")
+        return
+    name = request.param.removeprefix("given_")
+    database = GIVEN_CLASSES[name](name, tmp_path)
+    yield database
+    database.close()

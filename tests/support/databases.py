@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
 import uuid
 from contextlib import closing, redirect_stdout, suppress
@@ -26,7 +27,14 @@ from ansible_collections.everup.deploy.plugins.modules import (
 )
 
 TRANSACTIONAL = ("sqlite", "postgresql")
-ENGINES = (*TRANSACTIONAL, "mariadb")
+# Any engine joins by the connection string of an empty database on a real server, which is emptied behind each test:
+# EVERUP_TEST_MYSQL='DRIVER=...;SERVER=...;DATABASE=everup_test;UID=...;PWD=...' pytest tests/integration/migrations
+GIVEN = {
+    name: os.environ[f"EVERUP_TEST_{name.upper()}"]
+    for name in ("postgresql", "mariadb", "mysql")
+    if f"EVERUP_TEST_{name.upper()}" in os.environ
+}
+ENGINES = (*TRANSACTIONAL, "mariadb", *(f"given_{name}" for name in GIVEN))
 
 
 def _params(module, options: dict) -> dict:
@@ -256,3 +264,40 @@ class Mariadb(Database):
                 "SELECT table_name FROM information_schema.tables WHERE table_schema IN (database(), 'deploys')"
             )
         }
+
+
+class Given:
+    """A database on a server that was there before; mixed into the class of its engine's family."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.folder = folder / "migrations"
+        self.folder.mkdir()
+        self.options = {"engine": name, "connection_string": GIVEN[name]}
+        if tables := self.tables():
+            raise AssertionError(f"EVERUP_TEST_{name.upper()} names a database that is not empty: {', '.join(sorted(tables))}")
+
+    def connect(self) -> pyodbc.Connection:
+        return pyodbc.connect(self.options["connection_string"], autocommit=True)
+
+
+class GivenPostgresql(Given, Postgresql):
+    """PostgreSQL: every schema of ours is dropped behind a test."""
+
+    def close(self) -> None:
+        schemas = self.query("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'")
+        for (schema,) in schemas:
+            self.execute(f'DROP SCHEMA "{schema}" CASCADE')
+        self.execute("CREATE SCHEMA public")
+
+
+class GivenMariadb(Given, Mariadb):
+    """MariaDB or MySQL: the database itself is made anew behind a test."""
+
+    def close(self) -> None:
+        ((name,),) = self.query("SELECT database()")
+        with closing(self.connect()) as connection:
+            for sql in (f"DROP DATABASE `{name}`", f"CREATE DATABASE `{name}`", "DROP DATABASE IF EXISTS deploys"):
+                connection.execute(sql)
+
+
+GIVEN_CLASSES = {"postgresql": GivenPostgresql, "mariadb": GivenMariadb, "mysql": GivenMariadb}

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import urllib.parse
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,35 @@ def test_the_modules_own_output(postgresql_database, role, run, password):
         assert_secret(out + err, password)
         if how.startswith("wrong user"):
             assert "password authentication failed" in out
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_the_modules_own_output_on_mariadb(mariadb_database, run, password):
+    db, server = mariadb_database, mariadb_database.server
+    literal = password.replace("\\", "\\\\").replace("'", "\\'")
+    with closing(server.connect_admin()) as admin:
+        admin.execute(f"CREATE OR REPLACE USER awkward IDENTIFIED BY '{literal}'")
+        admin.execute("GRANT ALL ON *.* TO awkward")
+    prepare(db, password)
+    (db.folder / "echo/expand/1_x.sql").write_text(f"SELECT x FROM nowhere WHERE a = '{literal}' AND", encoding="utf-8")
+    common = {**db.options, "path": str(db.folder), "phase": "expand"}
+    login = {**common, "login_user": "awkward", "login_password": password}
+    text = f"DRIVER={{MariaDB Unicode}};SERVER={server.host};PORT={server.port};DATABASE={db.name};UID=awkward"
+    text += f";PWD={odbc_quote(password)}"
+    whole = {name: value for name, value in common.items() if not name.startswith("login_")}
+    cases = {
+        "good": login,
+        "good string": {**whole, "connection_string": text},
+        "wrong user": {**login, "login_user": "shop"},
+        "wrong user string": {**whole, "connection_string": text.replace("UID=awkward", "UID=shop")},
+        "no driver": {**login, "odbc_driver": "/nowhere/driver.so"},
+        "wrong engine": {**whole, "engine": "mysql", "connection_string": text},
+        "password in the script": {**login, "path": str(db.folder / "echo")},
+    }
+    for how, options in cases.items():
+        out, err = run(options, diff=True)
+        assert json.loads(out).get("failed", False) is not how.startswith("good"), (how, out)
+        assert_secret(out + err, password)
 
 
 def test_the_whole_output_of_ansible(postgresql_database, role, tmp_path):
