@@ -11,6 +11,7 @@ import struct
 import threading
 
 LOGIN, PRELOGIN, BATCH, RPC, ATTENTION = 0x10, 0x12, 0x01, 0x03, 0x06
+HANG_UP = b"hang up"
 MORE, FINAL, COUNT, ERROR, ATTN = 0x01, 0x00, 0x10, 0x02, 0x20
 
 
@@ -23,7 +24,9 @@ def _us_varchar(text: str) -> bytes:
 
 
 def _said(token: int, number: int, severity: int, text: str) -> bytes:
-    body = struct.pack("<iBB", number, 1, severity) + _us_varchar(text) + _b_varchar("peer") + _b_varchar("") + struct.pack("<i", 1)
+    body = (
+        struct.pack("<iBB", number, 1, severity) + _us_varchar(text) + _b_varchar("peer") + _b_varchar("") + struct.pack("<i", 1)
+    )
     return bytes([token]) + struct.pack("<H", len(body)) + body
 
 
@@ -106,6 +109,8 @@ class Peer:
                 if kind is None:
                     return
                 answer = self._answer(kind, data)
+                if answer == HANG_UP:
+                    return
                 for start in range(0, len(answer), 4000):
                     part = answer[start : start + 4000]
                     last = 1 if start + 4000 >= len(answer) else 0
