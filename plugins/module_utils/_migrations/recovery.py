@@ -32,6 +32,8 @@ def has_happened(db: Engine, script: Script, number: int) -> bool | None:
     statement = script.statements[number - 1]
     if db.joins_transaction(statement):
         return False if db.undone_with_count(statement) else None
+    if db.session_state(statement):
+        return False  # whatever it made ended with its session
     if (statement.words[:1] and statement.words[0] in db.repeatable) or is_repeatable(statement, db.lexis):
         return False
     return is_there(db, script, number)

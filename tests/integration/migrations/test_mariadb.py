@@ -1,14 +1,23 @@
 """What is particular to MariaDB: sessions that last a script, whole-second lock time-outs, blockers, DELIMITER."""
 
 import re
+import shutil
+import subprocess
+import tempfile
 import threading
 import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines import mysql_catalog
+from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import split
+from ansible_collections.everup.deploy.plugins.module_utils._db.script import Directives, Script
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._migrations import recovery
+
+from lab.mariadb import Mariadb as MariadbServer
 
 SLACK = 0.4
 
@@ -157,6 +166,19 @@ def test_what_a_script_sets_lasts_to_its_end_and_no_longer(orders):
     assert abs(time.time() - time.mktime(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S")) + time.timezone) < 600, "UTC"
 
 
+def test_the_clock_goes_on_behind_a_script_that_sets_something(orders):
+    with closing(orders.engine_connection()) as connection:
+        (statement,) = split("SET sql_mode = 'ANSI'", connection.lexis, "x.sql")
+        connection.begin_script()
+        connection.run_script_statement(statement)
+        connection.pause_script()
+        connection.reset_session()
+        first = connection.query("SELECT UTC_TIMESTAMP(6) AS now, @@insert_id AS id")[0]
+        time.sleep(0.01)
+        second = connection.query("SELECT UTC_TIMESTAMP(6) AS now, @@insert_id AS id")[0]
+    assert first["now"] < second["now"] and second["id"] == 0
+
+
 def test_what_a_script_set_is_set_again_when_it_goes_on(orders):
     orders.write(
         "2_a.sql",
@@ -190,6 +212,10 @@ def test_a_table_without_transactions_leaves_a_doubt(orders):
     orders.execute("UPDATE everup_expand_history SET state = 'running', statements_done = 0 WHERE version = '2'")
     with pytest.raises(EverupError, match=r"statement 1 \(line 1: INSERT INTO old"):
         orders.migrate()
+    orders.execute("CREATE VIEW `window` AS SELECT a FROM old")
+    with closing(orders.engine_connection()) as connection:
+        for sql, certain in (("UPDATE orders SET n = 1", True), ("DELETE FROM `window`", False), ("DELETE FROM old", False)):
+            assert connection.undone_with_count(split(sql, connection.lexis, "x.sql")[0]) is certain
     orders.execute("DELETE FROM orders WHERE id = 2")
     orders.execute("UPDATE everup_expand_history SET statements_done = 1 WHERE version = '2'")
     orders.migrate()
@@ -231,9 +257,42 @@ def options(db, **changed):
         "schema": "",
         "login_unix_socket": "",
         "ssl_mode": "prefer",
-        **db.options,
+        **(db.options if db else {}),
         **changed,
     }
+
+
+def test_a_user_who_may_see_little_is_told_little_and_no_lie(orders):
+    with closing(orders.server.connect_admin()) as admin:
+        admin.execute("CREATE OR REPLACE USER limited IDENTIFIED BY 'secret'")
+        admin.execute(f"GRANT ALL ON `{orders.name}`.* TO limited")
+    limited = {"login_user": "limited", "login_password": "secret"}
+    with closing(connect(options(orders, **limited))) as first, closing(connect(options(orders, **limited))) as second:
+        assert first.try_session_lock("x")
+        assert str(second.session_lock_holder("x")).startswith(f"session {first._id}, user limited, from 127.0.0.1, ")
+        first.release_session_lock("x")
+        assert second.session_lock_holder("x") is None
+    with closing(orders.engine_connection()) as holder, closing(connect(options(orders, **limited))) as other:
+        assert holder.try_session_lock("x")
+        assert str(other.session_lock_holder("x")) == f"session {holder._id}"
+    orders.write("2_a.sql", "ALTER TABLE orders ADD a int")
+    with blocked(orders, "SELECT * FROM orders"):
+        assert "Blocked by: not visible to this user" in str(refused(orders, **limited))
+    assert orders.inform(**limited)["settings"]["replication"] is False
+
+
+@pytest.mark.parametrize(
+    ("sql", "happened"),
+    [
+        ("SET @a = (SELECT max(id) FROM orders)", False),
+        ("CREATE TEMPORARY TABLE x (a int)", False),
+        ("SET GLOBAL max_connections = 200", None),
+    ],
+)
+def test_what_ended_with_its_session_runs_again(orders, sql, happened):
+    with closing(orders.engine_connection()) as connection:
+        script = Script("expand/1_x.sql", sql, "", Directives(), tuple(split(sql, connection.lexis, "x.sql")))
+        assert recovery.has_happened(connection, script, 1) is happened
 
 
 def test_ways_to_connect(db):
@@ -266,6 +325,26 @@ def test_ways_to_connect(db):
 def test_connections_that_are_refused(db, changed, what):
     with pytest.raises(EverupError, match=what):
         connect(options(db, **changed))
+
+
+def test_encryption_is_what_was_asked_for():
+    folder = Path(tempfile.mkdtemp(prefix="everup-tls-"))  # the server's own user must be able to read it
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*request, *names], check=True, capture_output=True)
+    for path in (folder, key, certificate):
+        path.chmod(0o755)
+    with MariadbServer(settings={"ssl-cert": str(certificate), "ssl-key": str(key)}, password="secret") as server:
+        given = {"engine": "mariadb", "login_host": server.host, "login_port": server.port, "login_db": "shop"}
+        login = options(None, **given, login_user="shop", login_password="secret")
+        text = f"DRIVER={{MariaDB Unicode}};SERVER={server.host};PORT={server.port};UID=shop;PWD=secret;DATABASE=shop;FORCETLS=1"
+        for one in ({"ssl_mode": "require"}, {"connection_string": f"{text};SSLVERIFY=1;SSLCA={certificate}"}):
+            with closing(connect({**login, **one})) as connection:
+                assert connection.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0]["value"]
+        with pytest.raises(EverupError, match="self-signed certificate"):
+            connect({**login, "ssl_mode": "verify-full"})
+    shutil.rmtree(folder)
 
 
 def test_what_the_server_can_do_and_how_it_is_set(db):

@@ -2,6 +2,7 @@
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC, connect
+from ansible_collections.everup.deploy.plugins.module_utils._db.engines.mysql import MariadbEngine, MysqlEngine
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.postgresql import PostgresqlEngine
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.sqlite import SqliteEngine
 from ansible_collections.everup.deploy.plugins.module_utils._db.errors import DatabaseError
@@ -91,6 +92,25 @@ def test_options_become_a_connection_string():
         "boolsaschar": "0",
         "pqopt": "{application_name='it\\'s ours'}",
     }
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "expected"),
+    [
+        (MariadbEngine, {"odbc_driver": "x"}, {"server": "localhost", "port": "3306", "pwd": "{a}}b;c'%}", "option": "2"}),
+        (MariadbEngine, {"odbc_driver": "x", "login_unix_socket": "/run/m.sock"}, {"socket": "/run/m.sock"}),
+        (MariadbEngine, {"odbc_driver": "x", "ssl_mode": "require"}, {"forcetls": "1"}),
+        (MariadbEngine, {"odbc_driver": "x", "ssl_mode": "verify-full"}, {"forcetls": "1", "sslverify": "1"}),
+        (MysqlEngine, {"odbc_driver": "MySQL ODBC 8.4", "ssl_mode": "verify-ca"}, {"sslmode": "VERIFY_CA"}),
+        (MysqlEngine, {"odbc_driver": "MySQL ODBC 8.4", "ssl_mode": "prefer"}, {"sslmode": "PREFERRED"}),
+        (MysqlEngine, {"connection_string": "DSN=shop;Option=8;"}, {"dsn": "shop", "option": "10"}),
+        (MysqlEngine, {"connection_string": "DSN=shop;PWD={a;OPTION=4}"}, {"pwd": "{a;OPTION=4}", "option": "2"}),
+    ],
+)
+def test_options_become_a_connection_string_of_mariadb_and_mysql(engine, options, expected):
+    login = {"login_db": "shop", "login_user": "owner", "login_password": "a}b;c'%"}
+    parts = odbc_parts(engine.connection_string({**DEFAULTS, **login, **options}, "ours"))
+    assert expected.items() <= parts.items()
 
 
 @pytest.mark.parametrize("option", ["login_host", "login_db", "login_user", "login_unix_socket"])

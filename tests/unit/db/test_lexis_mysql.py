@@ -122,6 +122,7 @@ def check(engine, sql):
         (MariadbEngine, "XA START 'x'", "XA inside a script"),
         (MariadbEngine, "LOCK TABLES t WRITE", "LOCK TABLES would keep everup from its own tables"),
         (MariadbEngine, "SET @@session.autocommit = 0", "SET autocommit"),
+        (MariadbEngine, "SET @a = 1, timestamp = 5", "SET timestamp would stop the clock"),
         (MariadbEngine, "SET TRANSACTION READ ONLY", "SET SESSION TRANSACTION"),
         (MariadbEngine, "/*!50000 SELECT 5 */", "a comment that runs as a query cannot be sent"),
         (MysqlEngine, "OPTIMIZE TABLE t", "OPTIMIZE cannot be sent"),
@@ -138,3 +139,20 @@ def test_what_is_refused_before_anything_runs(engine, sql, what):
 )
 def test_what_is_not(sql):
     check(MariadbEngine, sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("UPDATE profile SET file = 1", True),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", True),
+        ("SELECT 1 INTO OUTFILE '/tmp/x'", False),
+        ("CALL p()", False),
+        ("TRUNCATE t", False),
+        ("CREATE TABLE t (a int)", False),
+        ("SET @a = 1", False),
+    ],
+)
+def test_what_shares_a_transaction_with_its_count(sql, expected):
+    (statement,) = split(sql, LEXIS, "x.sql")
+    assert object.__new__(MariadbEngine).joins_transaction(statement) is expected

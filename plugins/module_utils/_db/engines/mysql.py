@@ -43,6 +43,9 @@ _LEAVES_SESSION_ALONE = (*_IN_TRANSACTION, "CREATE", "ALTER", "DROP", "RENAME", 
 _WRAPPED = ("EXECUTE", "DO", "OPTIMIZE", "REPAIR", "VALUES", "HELP")
 _HIDDEN_RESULT = re.compile(r"(?is)/\*M?!\d*\s*(select|values|show|call|with|optimize|repair|help|execute|do)\b")
 _LOST_WITH_SESSION = re.compile(r"(?is)\binto\s+@|\bcreate\s+(or\s+replace\s+)?temporary\b|:=")
+_FILE = re.compile(r"(?i)\binto\s+(?:out|dump)file\b|\bload\s+index\b")
+# Set again, they would stop the session's clock or hand out a key once more; they are the server's to move.
+_MOVING = ("timestamp", "insert_id", "last_insert_id", "identity", "rand_seed1", "rand_seed2", "pseudo_thread_id")
 _COMPUTED = re.compile(r"(?is)\bselect\b|\w\s*\(|@\w*last_insert_id|@@identity")
 
 
@@ -59,7 +62,7 @@ class MysqlEngine(OdbcEngine):
     read_only = "transaction_read_only"
     transactional_ddl = False
     table_options = " ENGINE=InnoDB"
-    repeatable = ("USE", "PREPARE", "ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "FLUSH", "GRANT", "REVOKE")
+    repeatable = ("ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "FLUSH", "GRANT", "REVOKE")
     lexis = Lexis(
         quotes='"`',
         backslash_escapes=True,
@@ -206,7 +209,7 @@ class MysqlEngine(OdbcEngine):
         before, self._before_script, self._script_values = self._before_script, None, None
         if before is not None:
             now = self._variables()
-            self._restore({name: value for name, value in before.items() if now.get(name) != value})
+            self._restore({name: value for name, value in before.items() if now.get(name) != value and name not in _MOVING})
             self.execute(f"USE {self.quote(self._home)}")
         self._take_session()
         self.set_lock_timeout(None)
@@ -252,7 +255,7 @@ class MysqlEngine(OdbcEngine):
 
     def joins_transaction(self, statement: Statement) -> bool:
         """Return whether it changes rows and nothing else: everything else commits implicitly, or may."""
-        return bool(statement.words) and statement.words[0] in _IN_TRANSACTION and "FILE" not in statement.text.upper()
+        return bool(statement.words) and statement.words[0] in _IN_TRANSACTION and not _FILE.search(statement.text)
 
     def undone_with_count(self, statement: Statement) -> bool:
         return not catalog.may_be_beyond_transactions(self, statement)
@@ -338,6 +341,8 @@ class MysqlEngine(OdbcEngine):
             refuse(f"{' '.join(words[:2])} would keep everup from its own tables between two statements: take it out")
         if words[:1] == ("SET",) and re.search(r"(?i)\bautocommit\b", statement.text):
             refuse("SET autocommit inside a script: leave transactions to everup and take it out")
+        if words[:1] == ("SET",) and re.search(r"(?i)\btimestamp\s*:?=", statement.text):
+            refuse("SET timestamp would stop the clock of everup's own tables: take it out")
         if words[:2] == ("SET", "TRANSACTION"):
             refuse("SET TRANSACTION is for the next transaction alone: write SET SESSION TRANSACTION instead")
         wrapped = words[:1] and words[0] in _WRAPPED and self.name != "mariadb" and "MySQL" not in self._connection_string

@@ -16,15 +16,9 @@ from .base import Blocker, Engine
 from .odbc import pyodbc, rows_of
 
 _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
-_HERE = "coalesce(?, database())"
-_CASE = "CASE WHEN @@lower_case_table_names = 0 THEN CAST({0} AS BINARY) ELSE CAST(lower({0}) AS BINARY) END"
-_SAME = f"{_CASE.format('{0}')} = {_CASE.format('?')}"
-_TABLE_THERE = "SELECT 1 FROM information_schema.tables WHERE " + _SAME.format("table_schema").replace("?", _HERE)
-_OBJECTS = {
-    "table": f" AND {_SAME.format('table_name')} AND table_type <> 'VIEW'",
-    "view": f" AND {_SAME.format('table_name')} AND table_type = 'VIEW'",
-    "sequence": f" AND {_SAME.format('table_name')} AND table_type = 'SEQUENCE'",
-}
+# Plain equality is what lets the server look at one table instead of opening every table that there is.
+_TABLE = "SELECT table_name AS name, table_type AS type FROM information_schema.tables WHERE table_schema = ? AND table_name = ?"
+_RELATIONS = ("table", "view", "sequence")
 _OTHERS = {
     "trigger": ("triggers", "trigger_schema", "trigger_name", ""),
     "function": ("routines", "routine_schema", "routine_name", " AND routine_type = 'FUNCTION'"),
@@ -42,6 +36,10 @@ SELECT p.id, p.user, p.host, p.command, p.info, p.time AS state_age, {_AGE} AS a
 FROM information_schema.processlist p LEFT JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id
 WHERE {{which}} ORDER BY coalesce({_AGE}, p.time) DESC LIMIT 5
 """
+# Without PROCESS a user sees its own sessions and no transactions.
+_OWN_SESSION = (
+    "SELECT id, user, host, command, info, time AS state_age, NULL AS age FROM information_schema.processlist WHERE id = {id}"
+)
 _ROW_LOCKS = (
     "SELECT DISTINCT b.trx_mysql_thread_id AS id FROM information_schema.innodb_lock_waits w"
     " JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id"
@@ -96,39 +94,51 @@ def has_happened(db: Engine, question: Question) -> bool | None:
 
 
 def _is_there(db: Engine, question: Question) -> bool | None:
+    session = db.query("SELECT database() AS home, @@lower_case_table_names AS folded")[0]
+    folded, home = bool(session["folded"]), session["home"]
     name = [_unquoted(part) for part in question.name]
-    schema = name[0] if len(name) > 1 else None
+    table = [_unquoted(part) for part in question.table]
     kind = question.kind
     if kind in ("schema", "database"):
-        sql = f"SELECT 1 FROM information_schema.schemata WHERE {_SAME.format('schema_name')}"
-        return bool(db.query(sql, (name[-1], name[-1])))
-    if kind in _OBJECTS:
-        return bool(db.query(_TABLE_THERE + _OBJECTS[kind], (schema, schema, name[-1], name[-1])))
+        found = db.query("SELECT schema_name AS name FROM information_schema.schemata WHERE schema_name = ?", (name[-1],))
+        return any(_same(row["name"], name[-1], folded) for row in found)
+    if kind in _RELATIONS:
+        found = db.query(_TABLE, (name[0] if len(name) > 1 else home, name[-1]))
+        types = {_kind(row["type"]) for row in found if _same(row["name"], name[-1], folded)}
+        return kind in types or (kind == "table" and "sequence" in types)
     if kind in _OTHERS:
         view, schema_column, column, more = _OTHERS[kind]
-        where = _SAME.format(schema_column).replace("?", _HERE)
-        sql = f"SELECT 1 FROM information_schema.{view} WHERE {where} AND {column} = ?{more}"
-        return bool(db.query(sql, (schema, schema, name[-1])))
-    table = [_unquoted(part) for part in question.table]
+        sql = f"SELECT {column} AS name FROM information_schema.{view} WHERE {schema_column} = ? AND {column} = ?{more}"
+        found = db.query(sql, (name[0] if len(name) > 1 else home, name[-1]))
+        return any(_same(row["name"], name[-1], folded or kind != "trigger") for row in found)
     if not table or (kind not in _OF_TABLE and kind != "primary_key"):
         return None
     view, column = _OF_TABLE.get(kind, ("statistics", "index_name"))
-    of_table = table[0] if len(table) > 1 else None
     sql = (
-        f"SELECT 1 FROM information_schema.{view} WHERE {_SAME.format('table_schema').replace('?', _HERE)}"
-        f" AND {_SAME.format('table_name')} AND {column} = ? LIMIT 1"
+        f"SELECT DISTINCT table_name AS of_table, {column} AS name FROM information_schema.{view}"
+        " WHERE table_schema = ? AND table_name = ?"
     )
-    return bool(db.query(sql, (of_table, of_table, table[-1], table[-1], name[-1] if name else "PRIMARY")))
+    found = db.query(sql, (table[0] if len(table) > 1 else home, table[-1]))
+    wanted = name[-1] if name else "PRIMARY"
+    return any(_same(row["of_table"], table[-1], folded) and _same(row["name"], wanted, True) for row in found)
+
+
+def _same(found: str, wanted: str, folded: bool) -> bool:
+    return found == wanted or (folded and found.lower() == wanted.lower())
+
+
+def _kind(table_type: str) -> str:
+    return {"VIEW": "view", "SEQUENCE": "sequence"}.get(table_type, "table")
 
 
 def may_be_beyond_transactions(db: Engine, statement: Statement) -> bool:
-    """Return whether a statement could have changed a table whose engine has no transactions, by name or by a trigger."""
+    """Return whether a statement could have changed a table whose engine has no transactions: by name, view or trigger."""
     rows = db.query(
-        "SELECT lower(t.table_name) AS name FROM information_schema.tables t JOIN information_schema.engines e"
-        " ON e.engine = t.engine WHERE t.table_type = 'BASE TABLE' AND e.transactions <> 'YES'"
-        f" AND t.table_schema NOT IN {_SYSTEM}"
+        "SELECT lower(t.table_name) AS name, t.table_type AS type FROM information_schema.tables t"
+        " LEFT JOIN information_schema.engines e ON e.engine = t.engine"
+        f" WHERE t.table_schema NOT IN {_SYSTEM} AND (t.table_type = 'VIEW' OR e.transactions <> 'YES')"
     )
-    if not rows:
+    if all(row["type"] == "VIEW" for row in rows):
         return False
     if db.query(f"SELECT 1 FROM information_schema.triggers WHERE trigger_schema NOT IN {_SYSTEM} LIMIT 1"):
         return True
@@ -138,7 +148,7 @@ def may_be_beyond_transactions(db: Engine, statement: Statement) -> bool:
 
 def session(db: Engine, number: int) -> Blocker:
     """Return what is known of one session; its number where this user may see no more."""
-    found = _try(db.query, _SESSION.format(which=f"p.id = {number}"))
+    found = _try(db.query, _SESSION.format(which=f"p.id = {number}")) or _try(db.query, _OWN_SESSION.format(id=number))
     programs = _try(db.query, _PROGRAM.format(id=number))
     return _blocker(found[0], programs, True) if found else Blocker(session=str(number), since="connected")
 

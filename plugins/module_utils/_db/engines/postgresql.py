@@ -183,9 +183,9 @@ class PostgresqlEngine(OdbcEngine):
     def joins_transaction(self, statement: Statement) -> bool:
         """Return whether it surely may run in a transaction; a procedure or a DO block could commit by itself."""
         words = statement.words
-        if "CONCURRENTLY" in statement.text.upper() and words[:1] != ("REFRESH",):
-            return False
-        return words[:1] != () and (words[0] in _JOINS or (words[0] in ("CREATE", "ALTER", "DROP") and self._joining(words)))
+        if words[:1] in (("CREATE",), ("ALTER",), ("DROP",)):
+            return "CONCURRENTLY" not in statement.text.upper() and self._joining(words)
+        return words[:1] != () and words[0] in _JOINS
 
     @staticmethod
     def _joining(words: tuple) -> bool:
