@@ -41,9 +41,10 @@ options:
   connection_string:
     description:
       - A whole ODBC connection string, in place of the other login options.
-      - For PostgreSQL C(Protocol=7.4-1) and C(BoolsAsChar=0) are added unless it names its own, for SQL Server C(APP), and
-        C(TDS_Version=7.4) with FreeTDS, and C(DRIVER) when it names neither driver nor DSN.
+      - For PostgreSQL C(Protocol=7.4-1), C(BoolsAsChar=0) and C(UseServerSidePrepare=0) are added unless it names its own.
       - For MariaDB and MySQL the flag 2 (rows found are counted, not rows changed) is added to C(OPTION).
+      - For SQL Server C(APP) is added unless it names its own, C(TDS_Version=7.4) with FreeTDS, and C(DRIVER) when it names
+        neither driver nor DSN.
     type: str
   odbc_driver:
     description:
@@ -89,8 +90,8 @@ options:
     default: 10
   application_name:
     description:
-      - What the server's session list shows of this connection; on SQL Server the default is followed by the release.
-      - MariaDB and MySQL show none.
+      - What the server's session list shows of this connection; MariaDB and MySQL show none.
+      - On SQL Server the default is followed by the release, where it is known.
     type: str
     default: everup.deploy
   schema:
@@ -111,6 +112,6 @@ options:
     type: str
 requirements:
   - pyodbc, unixODBC and the psqlODBC driver, for PostgreSQL
-  - pyodbc, unixODBC and Microsoft's ODBC driver 17 or 18 or FreeTDS, for SQL Server
   - pyodbc, unixODBC and MariaDB Connector/ODBC, for MariaDB and MySQL
+  - pyodbc, unixODBC and Microsoft's ODBC driver 17 or 18 or FreeTDS, for SQL Server
 """

@@ -121,6 +121,8 @@ class Connection:
         raise AssertionError("transactions are T-SQL here")
 
     def close(self):
+        if self.closed:
+            raise ProgrammingError("Attempt to use a closed connection.")
         if not self.closed:
             self.closed = True
             self.server.locks = {name: holder for name, holder in self.server.locks.items() if holder is not self}

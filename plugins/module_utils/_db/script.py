@@ -19,6 +19,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _DIRECTIVE = re.compile(r"(?i)--\s*everup\s*:\s*(?P<body>.*)$")
+_WRITTEN_DIRECTIVE = re.compile(r"(?i)--\s*everup\s*:")
 _PLACEHOLDER = re.compile(r"\$\$\{|\$\{(?P<name>[^}\n]*)\}|\$\{")
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?$")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -162,12 +163,17 @@ def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
     Raises:
         ScriptError: a directive is unknown, misplaced, repeated or has a bad value.
     """
+    written = [match.end() for match in _WRITTEN_DIRECTIVE.finditer(text)]
+    if not written:
+        return Directives()
     places = Places(text)
     values: dict = {}
     allow: dict = {}
     after: list[str] = []
     in_header = True
     for token in tokens(text, lexis, source):
+        if token.start >= written[-1]:
+            break  # the megabytes behind it are read once, by the splitter
         if token.kind == "comment":
             match = _DIRECTIVE.match(token.text)
             if match:

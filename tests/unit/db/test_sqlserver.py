@@ -23,7 +23,8 @@ def server(request, tmp_path, monkeypatch):
     monkeypatch.setattr(odbc, "pyodbc", server.module())
     yield server
     for session in server.sessions:
-        session.close()
+        if not session.closed:
+            session.close()
 
 
 @pytest.fixture
@@ -209,6 +210,7 @@ def test_a_session_that_will_not_roll_back_is_closed(engine, server):
     assert server.sessions[0].closed
     with pytest.raises(DatabaseError):
         engine.query("SELECT 1 AS a")
+    engine.close()
 
 
 # Statements

@@ -143,6 +143,11 @@ class SqlserverEngine(OdbcEngine):
             server = odbc_parts(self._connection_string).get("server", "the server of the DSN")
             raise DatabaseError(f"SQL Server: no connection to {server}: {text}{hint}") from None
 
+    def close(self) -> None:
+        """End the session, also one that was closed because it would not roll back."""
+        with suppress(odbc.pyodbc.Error):
+            self._connection.close()
+
     def _major(self) -> int:
         return int(self._version.split(".")[0])
 

@@ -29,7 +29,7 @@ _FUNCTION = re.compile(r"\s*\(SQL\w+\)(?=\s*(?:;\s*\[\w{5}\]|$))")
 def mapped(error) -> DatabaseError:
     """Return a driver's error as ours, one that another try may mend as LockTimeout; its number stands in the details."""
     text = str(error.args[-1] if error.args else error)
-    state = str(error.args[0]) if error.args else ""
+    state = str(error.args[0]) if len(error.args) > 1 else ""  # pyodbc's own errors have none
     if state in _TIMEOUT_STATES:
         return DatabaseError(
             f"SQL Server: the statement was stopped by its statement time-out: {plain_text(text)}", sqlstate=state
@@ -38,8 +38,8 @@ def mapped(error) -> DatabaseError:
     numbers.sort(key=lambda n: (n not in _LOCK_TIMEOUT_ERRORS, n in _CONSEQUENCES))
     number = numbers[0] if numbers else 0
     kind = LockTimeout if number in _LOCK_TIMEOUT_ERRORS else DatabaseError
-    shown = f"error {number}" if number else f"SQLSTATE {state}"
-    return kind(f"SQL Server: {plain_text(text)} ({shown})", sqlstate=state, number=number)
+    shown = f" (error {number})" if number else f" (SQLSTATE {state})" if state else ""
+    return kind(f"SQL Server: {plain_text(text)}{shown}", sqlstate=state, number=number)
 
 
 def plain_text(text: str) -> str:
