@@ -123,15 +123,16 @@ class Filler:
             self._fill(row, started + seconds)
         finally:
             self._done.seconds = time.monotonic() - started
-            self._reset_session()
-            self.db.release_session_lock(lock)
+            self._leave(lock)
         return self._done
 
-    def _reset_session(self) -> None:
+    def _leave(self, lock: str) -> None:
+        """Give back what the session has; one that is gone has nothing, and its error is not the one to see."""
         try:
             self.db.reset_session()
+            self.db.release_session_lock(lock)
         except DatabaseError:
-            return  # the session is gone
+            return
 
     def _fence(self) -> None:
         if self.fence is not None:
@@ -252,7 +253,7 @@ class Filler:
             EverupError: rows are left.
         """
         left = number(self.db.query(self._sql.verify), f"{self.backfill.source}: verify")
-        self._reset_session()
+        self.db.reset_session()
         with self.db.transaction():
             self._store.end(row, int(left))
             self.ledger.event("backfill_ended", subject=self.backfill.source, release=self.release_version, rows_left=int(left))
