@@ -8,13 +8,13 @@ _LEAST_FACTOR, _LARGEST_FACTOR = 0.5, 1.5
 _AUTO_SHARE = 1.0
 _LONGEST_AUTO_PAUSE = 2.0
 _LEAST_LARGEST, _LARGEST = 2_000, 10_000
-_SHARE_OF_TABLE = 500
+_SHARE_OF_TABLE = 250
 
 
 def largest_batch(most: int | None, start: int, estimate: int | None, cap: int) -> int:
     """Return how many rows a batch may have.
 
-    Without a bound of its own a batch locks at most a five-hundredth of the table, so that hardly a statement of the
+    Without a bound of its own a batch locks at most 1 row in 250 of the table, so that hardly a statement of the
     application meets one of its rows; between 2,000 rows, which are done in no time, and 10,000, beyond which nothing is gained.
 
     Parameters:

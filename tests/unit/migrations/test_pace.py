@@ -52,7 +52,7 @@ def test_it_never_leaves_its_bound():
     ("most", "start", "estimate", "cap", "expected"),
     [
         (None, 1000, 5_000_000, 0, 10_000),
-        (None, 1000, 2_000_000, 0, 4_000),
+        (None, 1000, 1_000_000, 0, 4_000),
         (None, 1000, 90_000_000, 0, 10_000),
         (None, 1000, 5_000, 0, 2_000),
         (None, 1000, None, 0, 2_000),
