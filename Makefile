@@ -50,6 +50,9 @@ molecule: $(VENV)/.ready ## Release to real hosts made out of namespaces: three 
 	@[ "$$(id -u)" = 0 ] || { echo "make molecule makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/molecule test
 
+bench: setup ## Run one of benchmarks/, as in: make bench NAME=lock_stall SCALE=small
+	@PYTHONPATH=. $(BIN)/python benchmarks/$(NAME).py $(if $(SCALE),--scale $(SCALE))
+
 sanity: $(VENV)/.ready ## Run ansible-test sanity on a copy, without containers
 	@scripts/sanity $(VENV)
 
@@ -67,4 +70,4 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 docs: $(VENV)/.ready ## Write docs/variables.md from the roles
 	@$(BIN)/python scripts/variables-doc
 
-.PHONY: help packages setup demo docs test checks modules story killed molecule lint sanity unit floor lock
+.PHONY: help packages setup bench demo docs test checks modules story killed molecule lint sanity unit floor lock

@@ -2,17 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How fast is a backfill beside one single UPDATE, and what does an application notice of it?
 
-Fills one column of a table (5 million rows; SCALE=small: 100,000; SCALE=<number>) in four ways, on an idle server and beside an
+Fills one column of a table (5 million rows; --scale small: 100,000) in four ways, on an idle server and beside an
 application that reads and changes single rows at a fixed rate: by one UPDATE, by everup, by batches of 1,000 rows with a commit
 each, and by pt-online-schema-change where that is installed (MariaDB). Prints a table, and one JSON object as its last line.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import subprocess
@@ -200,10 +200,12 @@ def show(label: str, idle: dict | None, loaded: dict) -> None:
 
 def main() -> None:
     """Run the benchmark for every engine that is here."""
-    scale = os.environ.get("SCALE", "full")
-    rows = SIZES.get(scale) or int(scale)
-    wanted = os.environ.get("ENGINES", ",".join(SERVERS)).split(",")
-    found = {engine: result for engine in wanted if (result := compare(engine, rows))}
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--scale", default="full", help="small (100,000 rows), full (5 million) or a number of rows")
+    parser.add_argument("--engine", action="append", choices=list(SERVERS), help="may be repeated; default: all")
+    given = parser.parse_args()
+    rows = SIZES.get(given.scale) or int(given.scale)
+    found = {engine: result for engine in given.engine or SERVERS if (result := compare(engine, rows))}
     if not found:
         raise SystemExit("No engine could be measured: install postgresql or mariadb-server.")
     print(
