@@ -21,7 +21,7 @@ except ImportError as import_error:  # said when a definition is read, with what
     yaml = None
     YAML_ERROR = str(import_error)
 
-DEFAULT_BATCH, DEFAULT_LARGEST_BATCH = 1000, 10000
+DEFAULT_BATCH = 1000
 _DEFAULT_TARGET = "250ms"
 _NAME = re.compile(r"[^\W\d][\w$]*")
 _TABLE = re.compile(r"(?:[^\W\d][\w$]*\.)?[^\W\d][\w$]*")
@@ -57,7 +57,7 @@ class Definition:
         where: which rows of a batch to change, empty for all.
         sql: a whole statement a batch, empty with assignments.
         verify: a query for the number of rows that are left to do.
-        batch, most: rows of the first batch and of the largest one.
+        batch, most: rows of the first batch and of the largest one, None to decide by the size of the table.
         target: seconds that a batch should take.
         pause: seconds between batches, None to decide by the load.
         pause_share: pause as a share of the time that the last batch took, None when not given so.
@@ -75,7 +75,7 @@ class Definition:
     sql: str
     verify: str
     batch: int
-    most: int
+    most: int | None
     target: float
     pause: float | None
     pause_share: float | None
@@ -288,19 +288,18 @@ class _Reader:
             return least
         return int(node.value)
 
-    def _batch(self, given: dict) -> tuple[int, int]:
+    def _batch(self, given: dict) -> tuple[int, int | None]:
         node = given["batch"][1] if "batch" in given else None
         if node is None:
-            return DEFAULT_BATCH, DEFAULT_LARGEST_BATCH
+            return DEFAULT_BATCH, None
         if not isinstance(node, yaml.MappingNode):
-            start = self._number(node, "batch")
-            return start, max(start, DEFAULT_LARGEST_BATCH)
+            return self._number(node, "batch"), None
         found = self._mapping(node, _BATCH, "batch.")
         most = self._number(found["most"][1], "batch.most") if "most" in found else None
         start = self._number(found["start"][1], "batch.start") if "start" in found else min(DEFAULT_BATCH, most or DEFAULT_BATCH)
         if most is not None and most < start:
             self._say(found["most"][1], f"'batch.most' is less than 'batch.start', which is {start}")
-        return start, most if most is not None else max(start, DEFAULT_LARGEST_BATCH)
+        return start, most
 
     def _duration(self, given: dict, name: str, default: str, prefix: str = "") -> float:
         node = given[name][1] if name in given else None

@@ -23,6 +23,8 @@ from .locks import take_session_lock, with_lock_budget
 from .runner import Limits
 from .throttle import number, reason_to_wait
 
+_BUSY_LOOK_SECONDS = 0.1
+
 
 def key_columns(db: Engine, backfill: Backfill) -> list[Column]:
     """Return the key's columns from the catalog.
@@ -92,7 +94,8 @@ class Filler:
         self._store = BackfillStore(self.ledger)
         self._definition = self.backfill.definition.filled()
         self._done = Slice()
-        self._looked = 0.0
+        self._looked = self._asked = 0.0
+        self._busy: int | None = None
 
     def run(self, seconds: float, repair: str | None = None) -> Slice:
         """Fill for some seconds, to the end of the batch at hand.
@@ -120,15 +123,16 @@ class Filler:
             self._fill(row, started + seconds)
         finally:
             self._done.seconds = time.monotonic() - started
-            self._reset_session()
-            self.db.release_session_lock(lock)
+            self._leave(lock)
         return self._done
 
-    def _reset_session(self) -> None:
+    def _leave(self, lock: str) -> None:
+        """Give back what the session has; one that is gone has nothing, and its error is not the one to see."""
         try:
             self.db.reset_session()
+            self.db.release_session_lock(lock)
         except DatabaseError:
-            return  # the session is gone
+            return
 
     def _fence(self) -> None:
         if self.fence is not None:
@@ -140,8 +144,8 @@ class Filler:
         if not starts_over(self.backfill, row, repair):
             return row
         end = self._key(self._sql.highest(), {})
-        most = self.db.keyset.largest_batch
-        size = min(self._definition.batch, most) if most else self._definition.batch
+        cap = self.db.keyset.largest_batch
+        size = min(self._definition.batch, cap) if cap else self._definition.batch
         estimate = self.db.row_estimate(self._definition.table)
         with self.db.transaction():
             self._store.start(self.backfill, end, estimate, size, self.release_version)
@@ -189,8 +193,9 @@ class Filler:
             first = self._first(row, end)
         if first is None:
             return None
-        most = self.db.keyset.largest_batch or self._definition.most
-        size = min(row.batch_size, most, self._definition.most)
+        definition, cap = self._definition, self.db.keyset.largest_batch
+        most = pace.largest_batch(definition.most, definition.batch, row.row_estimate, cap)
+        size = min(row.batch_size, most)
         moved: list[BackfillRow] = []
 
         tries = 0
@@ -209,7 +214,7 @@ class Filler:
             with self.db.transaction():
                 changed = max(0, self.db.execute(self._sql.change.sql, self._sql.change.values(sides)))
                 took = time.monotonic() - began
-                following = pace.next_size(size, took, self._definition.target, min(most, self._definition.most))
+                following = pace.next_size(size, took, definition.target, most)
                 following = following if full else size
                 self._store.advance(row, sides["last"], end, sweep, changed, seen, following)
                 self._fence()
@@ -248,7 +253,7 @@ class Filler:
             EverupError: rows are left.
         """
         left = number(self.db.query(self._sql.verify), f"{self.backfill.source}: verify")
-        self._reset_session()
+        self.db.reset_session()
         with self.db.transaction():
             self._store.end(row, int(left))
             self.ledger.event("backfill_ended", subject=self.backfill.source, release=self.release_version, rows_left=int(left))
@@ -265,8 +270,9 @@ class Filler:
     def _pause(self, took: float, deadline: float) -> None:
         definition = self._definition
         automatic = definition.pause is None and definition.pause_share is None
-        busy = self.db.busy_sessions() if automatic else None
-        seconds = pace.pause_after(took, busy, definition.pause, definition.pause_share)
+        if automatic and time.monotonic() - self._asked >= _BUSY_LOOK_SECONDS:
+            self._busy, self._asked = self.db.busy_sessions(), time.monotonic()
+        seconds = pace.pause_after(took, self._busy, definition.pause, definition.pause_share)
         time.sleep(max(0.0, min(seconds, deadline - time.monotonic())))
 
     def _clear(self, deadline: float) -> bool:

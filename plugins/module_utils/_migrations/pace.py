@@ -7,6 +7,24 @@ from __future__ import annotations
 _LEAST_FACTOR, _LARGEST_FACTOR = 0.5, 1.5
 _AUTO_SHARE = 1.0
 _LONGEST_AUTO_PAUSE = 2.0
+_LEAST_LARGEST, _LARGEST = 2_000, 10_000
+_SHARE_OF_TABLE = 250
+
+
+def largest_batch(most: int | None, start: int, estimate: int | None, cap: int) -> int:
+    """Return how many rows a batch may have.
+
+    Without a bound of its own a batch locks at most 1 row in 250 of the table, so that hardly a statement of the
+    application meets one of its rows; between 2,000 rows, which are done in no time, and 10,000, beyond which nothing is gained.
+
+    Parameters:
+        most: the definition's bound, None when it has none.
+        start: rows of the first batch.
+        estimate: rows of the table, None when nobody knows.
+        cap: the engine's bound, 0 for none.
+    """
+    wanted = most or max(start, min(_LARGEST, max(_LEAST_LARGEST, (estimate or 0) // _SHARE_OF_TABLE)))
+    return min(wanted, cap) if cap else wanted
 
 
 def next_size(size: int, seconds: float, target: float, most: int) -> int:

@@ -56,9 +56,9 @@ def test_everything_is_read():
 
 def test_defaults():
     found = read(SMALL)
-    assert (found.key, found.batch, found.most, found.target) == (("id",), 1000, 10000, 0.25)
+    assert (found.key, found.batch, found.most, found.target) == (("id",), 1000, None, 0.25)
     assert (found.pause, found.pause_share, found.throttle, found.sql) == (None, None, Throttle(), "")
-    assert read(SMALL + "batch: 50000").most == 50000
+    assert (read(SMALL + "batch: 50000").batch, read(SMALL + "batch: 50000").most) == (50000, None)
     assert (read(SMALL + "batch: {most: 300}").batch, read(SMALL + "pause: 20ms").pause) == (300, 0.02)
     assert read(SMALL + "pause: auto").pause is None
 

@@ -3,6 +3,7 @@
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.pace import (
     duration_text,
+    largest_batch,
     next_size,
     pause_after,
     percent,
@@ -45,6 +46,25 @@ def test_it_never_leaves_its_bound():
         size = next_size(size, 0.0001, 0.25, 2000)
         assert 1 <= size <= 2000
     assert size == 2000
+
+
+@pytest.mark.parametrize(
+    ("most", "start", "estimate", "cap", "expected"),
+    [
+        (None, 1000, 5_000_000, 0, 10_000),
+        (None, 1000, 1_000_000, 0, 4_000),
+        (None, 1000, 90_000_000, 0, 10_000),
+        (None, 1000, 5_000, 0, 2_000),
+        (None, 1000, None, 0, 2_000),
+        (None, 1000, 5_000_000, 2_000, 2_000),
+        (None, 30_000, 5_000_000, 0, 30_000),
+        (300, 100, 5_000_000, 0, 300),
+        (30_000, 100, 50, 0, 30_000),
+        (30_000, 100, 50, 2_000, 2_000),
+    ],
+)
+def test_the_largest_batch_by_the_size_of_the_table(most, start, estimate, cap, expected):
+    assert largest_batch(most, start, estimate, cap) == expected
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from typing import Iterator
 
 from ..._redact import odbc_parts
 from ..errors import DatabaseError
+from ..keyset import SQL_SERVER
 from ..lexis import Lexis, Statement
 from . import odbc, sqlserver_sessions
 from .base import Blocker
@@ -98,6 +99,7 @@ class SqlserverEngine(OdbcEngine):
     packages = ("tdsodbc", "msodbcsql18")
     lexis = Lexis(nested_comments=True, quotes='"[', batches=True)
     transactional_ddl = True
+    keyset = SQL_SERVER
     types = {  # noqa: RUF012 - a constant
         "text": "nvarchar(max)",
         "name": "nvarchar(255)",
