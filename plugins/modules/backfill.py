@@ -36,6 +36,9 @@ attributes:
     support: full
     details: Shows the statement of one batch, with names in place of placeholders and keys.
 options:
+  target:
+    description: The last version to work on; backfills beyond it wait for a later run.
+    type: str
   slice:
     description: For how long the module works before it comes back, to the end of the batch at hand.
     type: str
@@ -196,6 +199,7 @@ ARGUMENT_SPEC = {
     **CONNECTION_SPEC,
     **LEDGER_SPEC,
     **MIGRATIONS_SPEC,
+    "target": {"type": "str"},
     "slice": {"type": "str", "default": "10s"},
     "time_budget": {"type": "str"},
     "lock_timeout": {"type": "str", "default": "1s"},

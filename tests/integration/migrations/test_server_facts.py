@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.base import CAPABILITIES
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.odbc import OdbcEngine
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.plugins.module_utils._migrations import runner
+from ansible_collections.everup.deploy.plugins.module_utils._migrations import locks
 from ansible_collections.everup.deploy.plugins.modules import migration_info
 from ansible_collections.everup.deploy.tests.support.databases import run_main
 
@@ -55,7 +55,8 @@ def test_a_watch_looks_many_times_over_one_connection(db, monkeypatch):
         real = OdbcEngine._connect
         monkeypatch.setattr(OdbcEngine, "_connect", lambda self: opened.append(1) or real(self))
         waiting.set_lock_timeout(2)
-        with runner.BlockerWatch(waiting, 0.4) as watch, pytest.raises(EverupError):
+        waiting.begin_script()
+        with locks.BlockerWatch(waiting, 0.4) as watch, pytest.raises(EverupError):
             waiting.execute("ALTER TABLE t ADD b int")
         holder.rollback()
     assert len(opened) == 1

@@ -90,6 +90,7 @@ def test_options_become_a_connection_string():
         "sslmode": "prefer",
         "protocol": "7.4-1",
         "boolsaschar": "0",
+        "useserversideprepare": "0",
         "pqopt": "{application_name='it\\'s ours'}",
     }
 
@@ -122,8 +123,11 @@ def test_an_option_cannot_bring_in_another(option):
 @pytest.mark.parametrize(
     ("given", "added"),
     [
-        ("DSN=shop;PWD={a;Protocol=1;pqopt=x};", {"protocol": "7.4-1", "boolsaschar": "0", "pqopt": "{application_name='me'}"}),
-        ("DSN=shop; protocol = 7.4-2 ;BOOLSASCHAR=1;PQOPT={a=b}", {}),
+        (
+            "DSN=shop;PWD={a;Protocol=1;pqopt=x};",
+            {"protocol": "7.4-1", "boolsaschar": "0", "useserversideprepare": "0", "pqopt": "{application_name='me'}"},
+        ),
+        ("DSN=shop; protocol = 7.4-2 ;BOOLSASCHAR=1;PQOPT={a=b};UseServerSidePrepare=1", {}),
     ],
 )
 def test_a_whole_connection_string_gets_what_it_lacks(given, added):

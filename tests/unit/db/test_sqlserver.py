@@ -259,7 +259,7 @@ def test_settings_of_a_script_end_with_it(db, server):
     session = next(s for s in server.sessions if any("Deutsch" in sql for number, sql in server.seen if number == s.number))
     kept = session.options
     assert (session.user, kept["XACT_ABORT"], kept["QUOTED_IDENTIFIER"], kept["ROWCOUNT"]) == ("dbo", "ON", "ON", "0")
-    assert (kept["LANGUAGE"], kept["LOCK_TIMEOUT"], kept["DEADLOCK_PRIORITY"]) == ("N'US_ENGLISH'", "10000", "LOW")
+    assert (kept["LANGUAGE"], kept["LOCK_TIMEOUT"], kept["DEADLOCK_PRIORITY"]) == ("N'US_ENGLISH'", "2000", "LOW")
 
 
 def test_lock_and_statement_time_outs(engine, server):
