@@ -31,10 +31,10 @@ lint: $(VENV)/.ready ## Check style, playbooks, changelog fragments and plugin d
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
 modules: setup ## Run the unit tests and the integration tests of the modules on real servers
-	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app health lb migrations release_ledger shop)
+	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill health lb migrations release_ledger shop)
 
-story: setup ## Run releases with all that goes wrong on the way
-	@$(BIN)/pytest -q tests/integration/rollout
+story: setup ## Run releases with all that goes wrong on the way, and the demo
+	@$(BIN)/pytest -q tests/integration/rollout tests/integration/demo
 
 killed: setup ## Run a release whose controller is killed at every step
 	@$(BIN)/pytest -q tests/integration/kill
