@@ -96,6 +96,7 @@ class Filler:
         self._done = Slice()
         self._looked = self._asked = 0.0
         self._busy: int | None = None
+        self._automatic = self._definition.pause is None and self._definition.pause_share is None
 
     def run(self, seconds: float, repair: str | None = None) -> Slice:
         """Fill for some seconds, to the end of the batch at hand.
@@ -214,7 +215,8 @@ class Filler:
             with self.db.transaction():
                 changed = max(0, self.db.execute(self._sql.change.sql, self._sql.change.values(sides)))
                 took = time.monotonic() - began
-                following = pace.next_size(size, took, definition.target, most)
+                target = pace.target_now(definition.target, self._busy) if self._automatic else definition.target
+                following = pace.next_size(size, took, target, most)
                 following = following if full else size
                 self._store.advance(row, sides["last"], end, sweep, changed, seen, following)
                 self._fence()
@@ -269,9 +271,8 @@ class Filler:
 
     def _pause(self, took: float, deadline: float) -> None:
         definition = self._definition
-        automatic = definition.pause is None and definition.pause_share is None
-        if automatic and time.monotonic() - self._asked >= _BUSY_LOOK_SECONDS:
-            self._busy, self._asked = self.db.busy_sessions(), time.monotonic()
+        if self._automatic and time.monotonic() - self._asked >= _BUSY_LOOK_SECONDS:
+            self._busy, self._asked = self.db.recent_sessions(), time.monotonic()
         seconds = pace.pause_after(took, self._busy, definition.pause, definition.pause_share)
         time.sleep(max(0.0, min(seconds, deadline - time.monotonic())))
 

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 _LEAST_FACTOR, _LARGEST_FACTOR = 0.5, 1.5
-_AUTO_SHARE = 1.0
+# While others are at work a batch takes a tenth of its target, and nine times as long is paused behind it: what the application
+# notices is the time during which both are at it.
+_SHARED_TARGET = 0.1
+_AUTO_SHARE = 9.0
 _LONGEST_AUTO_PAUSE = 2.0
 _LEAST_LARGEST, _LARGEST = 2_000, 10_000
 _SHARE_OF_TABLE = 250
@@ -39,6 +42,16 @@ def next_size(size: int, seconds: float, target: float, most: int) -> int:
     return max(1, min(most, wanted if factor < 1 else max(wanted, size + (factor > 1))))
 
 
+def target_now(target: float, busy: int | None) -> float:
+    """Return the seconds that the next batch should take: a part of the target while others are at work.
+
+    Parameters:
+        target: the definition's.
+        busy: other sessions at work, None when nobody knows, which counts as if others were.
+    """
+    return target if busy == 0 else target * _SHARED_TARGET
+
+
 def pause_after(seconds: float, busy: int | None, pause: float | None, share: float | None) -> float:
     """Return the seconds to pause after a batch.
 
@@ -46,8 +59,8 @@ def pause_after(seconds: float, busy: int | None, pause: float | None, share: fl
         seconds: what the batch took.
         busy: other sessions at work, None when nobody knows.
         pause, share: what the definition asks for: seconds, or a share of the batch's time; both None leave it to the load:
-            as long as the batch took while others are at work, nothing on an idle server, and where nobody knows as if
-            others were.
+            nine times as long as the batch took while others are at work, nothing on an idle server, and where nobody knows as
+            if others were.
     """
     if pause is not None:
         return pause

@@ -32,6 +32,13 @@ def done(db):
     return dict(db.query("SELECT done, count(*) FROM orders GROUP BY done"))
 
 
+def eventually(true, timeout):
+    deadline = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < deadline, "did not become true in time"
+        time.sleep(0.1)
+
+
 class Application(threading.Thread):
     """Locks one row again and again, as one that is about to change it does, and remembers its longest wait."""
 
@@ -214,3 +221,14 @@ def test_the_second_run_waits_and_is_refused_by_name_of_the_first(orders):
             orders.backfill(wait_for_other_run="100ms")
         first.release_session_lock(name)
     assert orders.backfill()["finished"]
+
+
+@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+def test_an_application_between_two_statements_is_noticed(db):
+    """At any one instant it does nothing."""
+    with closing(db.engine_connection()) as ours, closing(db.connect()) as shop:
+        eventually(lambda: ours.recent_sessions() == 0, timeout=10)
+        shop.execute("SELECT 1").fetchall()
+        assert ours.recent_sessions() == 1
+        assert ours.busy_sessions() == 0
+        eventually(lambda: ours.recent_sessions() == 0, timeout=10)

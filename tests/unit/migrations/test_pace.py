@@ -9,6 +9,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._migrations.pace imp
     percent,
     progress_line,
     rate,
+    target_now,
     time_left,
 )
 
@@ -71,8 +72,8 @@ def test_the_largest_batch_by_the_size_of_the_table(most, start, estimate, cap, 
     ("busy", "pause", "share", "expected"),
     [
         (0, None, None, 0.0),
-        (3, None, None, 0.2),
-        (None, None, None, 0.2),
+        (3, None, None, 1.8),
+        (None, None, None, 1.8),
         (9, 0.0, None, 0.0),
         (0, 0.05, None, 0.05),
         (0, None, 0.5, 0.1),
@@ -81,6 +82,11 @@ def test_the_largest_batch_by_the_size_of_the_table(most, start, estimate, cap, 
 )
 def test_the_pause(busy, pause, share, expected):
     assert pause_after(0.2, busy, pause, share) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("busy", "expected"), [(0, 0.25), (1, 0.025), (None, 0.025)])
+def test_a_batch_beside_others_is_shorter(busy, expected):
+    assert target_now(0.25, busy) == pytest.approx(expected)
 
 
 def test_the_automatic_pause_has_an_end():

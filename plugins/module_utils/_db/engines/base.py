@@ -322,6 +322,13 @@ class Engine(ABC):
             return None
         return max(0, int(list(self.query(self.keyset.busy)[0].values())[-1]) - 1)
 
+    def recent_sessions(self) -> int | None:
+        """Return how many other sessions have done something within the last second, as far as this user may see.
+
+        At one instant an application of short statements looks idle, so that :meth:`busy_sessions` often misses it.
+        """
+        return self.busy_sessions()
+
     def replication_lag(self) -> float | None:
         """Return by how many seconds the slowest replica is behind, 0 without a replica, None when it cannot be told."""
         return None

@@ -253,6 +253,9 @@ class MysqlEngine(OdbcEngine):
             value = int(value) if self.statement_timeout_unit == 1000 else value
         self.execute(f"SET SESSION {self.statement_timeout} = {value}")
 
+    def recent_sessions(self) -> int | None:
+        return max(self.query(catalog.RECENT)[0]["n"], self.busy_sessions() or 0)
+
     def joins_transaction(self, statement: Statement) -> bool:
         """Return whether it changes rows and nothing else: everything else commits implicitly, or may."""
         return bool(statement.words) and statement.words[0] in _IN_TRANSACTION and not _FILE.search(statement.text)

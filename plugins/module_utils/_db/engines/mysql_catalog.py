@@ -79,6 +79,11 @@ _SETTINGS = (
     "foreign_key_checks",
     "wsrep_on",
 )
+# Of a sleeping session TIME is how long ago its last statement ended; those of other users need the PROCESS right.
+RECENT = (
+    "SELECT count(*) AS n FROM information_schema.processlist WHERE id <> connection_id() AND time <= 1"
+    " AND command <> 'Daemon' AND user NOT IN ('system user', 'event_scheduler')"
+)
 
 
 def _unquoted(part: str) -> str:

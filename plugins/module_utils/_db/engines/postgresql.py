@@ -83,6 +83,12 @@ WHERE i.indrelid = to_regclass(?) AND i.indisvalid AND i.indpred IS NULL AND m.a
 """
 # pg_locks is for everybody to read, the activity of other users is not.
 _BUSY = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'virtualxid' AND pid <> pg_backend_pid()"
+# Of a session that this user may not see, the database's name is there and its type is not.
+_RECENT = f"""
+SELECT greatest(({_BUSY}), count(*) FILTER (WHERE state_change > clock_timestamp() - interval '1 s')) AS n,
+       count(*) FILTER (WHERE backend_type IS NULL) AS hidden
+FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
+"""
 _LAG = """
 SELECT count(*) AS replicas, count(*) FILTER (WHERE state IS NULL) AS hidden,
        coalesce(max(extract(epoch FROM replay_lag)), 0)::float8 AS seconds
@@ -272,6 +278,10 @@ class PostgresqlEngine(OdbcEngine):
 
     def busy_sessions(self) -> int | None:
         return self.query(_BUSY)[0]["n"]
+
+    def recent_sessions(self) -> int | None:
+        row = self.query(_RECENT)[0]
+        return row["n"] or (None if row["hidden"] else 0)
 
     def replication_lag(self) -> float | None:
         row = self.query(_LAG)[0]

@@ -421,6 +421,12 @@ class SqlserverEngine(OdbcEngine):
         whole = math.floor(seconds)
         return f"DATEADD(millisecond, {round((seconds - whole) * 1000)}, DATEADD(second, {whole}, {self.now()}))"
 
+    def recent_sessions(self) -> int | None:
+        """Return None without VIEW SERVER STATE: only our own session is seen then, and nobody's work."""
+        if not any(self.query(sqlserver_sessions.MAY_SEE)[0].values()):
+            return None
+        return self.query(sqlserver_sessions.RECENT)[0]["n"]
+
     # What this server is and can
 
     def server_version(self) -> str:

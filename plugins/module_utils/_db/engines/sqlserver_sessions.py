@@ -40,6 +40,10 @@ OUTER APPLY (SELECT TOP (1) c.most_recent_sql_handle AS handle FROM sys.dm_exec_
              WHERE c.session_id = b.session_id) c
 OUTER APPLY sys.dm_exec_sql_text(COALESCE(r.sql_handle, c.handle)) q
 """
+RECENT = """
+SELECT COUNT(*) AS n FROM sys.dm_exec_sessions WHERE is_user_process = 1 AND session_id <> @@SPID AND database_id = DB_ID()
+AND (status = N'running' OR last_request_end_time > DATEADD(second, -1, GETDATE()))
+"""
 # The nearest blocker may itself wait for another: whoever stands at the head of the queue is the one to talk to.
 BLOCKERS = f"""
 WITH waits AS (
