@@ -87,9 +87,6 @@ capabilities:
     sequences:
       description: C(CREATE SEQUENCE) exists.
       type: bool
-    resumable_index:
-      description: An index build can be paused and gone on with.
-      type: bool
 settings:
   description:
     - The server's settings that matter for a deploy, by the server's own names and in its own units. What this user may not see

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from math import isnan
 
 from .errors import DatabaseError
 
@@ -229,6 +230,6 @@ def decode_key(text: str | None) -> list | None:
 
 
 def _exact(value):
-    if isinstance(value, (int, float, str)) and not isinstance(value, bool) and value == value:
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool) and not (isinstance(value, float) and isnan(value)):
         return value
     raise DatabaseError(f"A key holds {value!r}, a {type(value).__name__}, which cannot be kept as a watermark.")

@@ -151,7 +151,7 @@ class SqlserverEngine(OdbcEngine):
             self._connection.close()
 
     def _major(self) -> int:
-        return int(self._version.split(".")[0])
+        return int(self._version.partition(".")[0])
 
     # Statements
 
