@@ -22,6 +22,11 @@ from .migrate import option_seconds
 from .version import Version, parse_name
 
 _SHOWN_ROWS = 5
+# What begins like this changes something, and not every engine could take it back.
+_CHANGES = (
+    *("ALTER", "CREATE", "DROP", "GRANT", "RENAME", "REVOKE", "TRUNCATE"),
+    *("DELETE", "INSERT", "LOAD", "MERGE", "REPLACE", "UPDATE"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,17 @@ def read_assertions(folder: str, subfolder: str, engine: Engine, placeholders: d
     found: list[Assertions] = []
     for path, source in script_files(folder, subfolder, findings):
         try:
-            found.append(Assertions(_version(path), read_script(path, source, engine, placeholders)))
+            script = read_script(path, source, engine, placeholders)
         except ScriptError as error:
             findings.append(str(error))
+            continue
+        found.append(Assertions(_version(path), script))
+        # A batch of T-SQL may have a table of its own, and takes it back.
+        findings += [
+            f"{source}:{statement.line}:{statement.column}: {statement.words[0]} changes the database, and an assertion only asks"
+            for statement in script.statements
+            if statement.words[:1] and statement.words[0] in _CHANGES and not engine.lexis.batches
+        ]
     refuse(findings, folder, subfolder)
     return found
 

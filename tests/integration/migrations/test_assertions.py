@@ -46,9 +46,11 @@ def test_one_that_the_database_refuses_is_a_failure_and_the_others_run(shop):
         shop.assert_all(placeholders={"column": "nowhere"})
 
 
-def test_nothing_is_kept(shop):
-    assertion(shop, "a.sql", "INSERT INTO log VALUES (9, 'nine'); SELECT id FROM log WHERE id = 9")
-    assert shop.assert_all()["passed"] == 2
+@pytest.mark.parametrize("change", ["INSERT INTO log VALUES (9, 'nine')", "DROP TABLE log", "-- first\n  update log SET id = 2"])
+def test_one_that_changes_something_is_refused_before_any_runs(shop, change):
+    assertion(shop, "a.sql", f"SELECT id FROM log WHERE id < 0;\n{change}")
+    with pytest.raises(EverupError, match=r"tests/a\.sql:[23]:[13]: \w+ changes the database, and an assertion only asks"):
+        shop.assert_all()
     assert shop.query("SELECT id FROM log") == [(1,)]
 
 
