@@ -2,6 +2,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := haproxy iproute2 mariadb-server odbc-mariadb odbc-postgresql openssh-client openssh-server postgresql tdsodbc unixodbc
+BENCH_PACKAGES := libdbd-pg-perl percona-toolkit postgresql-client sqitch
 
 .DEFAULT_GOAL := setup
 
@@ -46,7 +47,12 @@ molecule: $(VENV)/.ready ## Release to real hosts made out of namespaces: three 
 	@[ "$$(id -u)" = 0 ] || { echo "make molecule makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/molecule test
 
-bench: setup ## Run one of benchmarks/, as in: make bench NAME=lock_stall SCALE=small
+$(VENV)/.bench: benchmarks/requirements.txt $(VENV)/.ready
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+bench: setup $(VENV)/.bench ## Run one of benchmarks/, as in: make bench NAME=lock_stall SCALE=small
+	@scripts/system-packages $(BENCH_PACKAGES)
 	@PYTHONPATH=. $(BIN)/python benchmarks/$(NAME).py $(if $(SCALE),--scale $(SCALE))
 
 sanity: $(VENV)/.ready ## Run ansible-test sanity on a copy, without containers
