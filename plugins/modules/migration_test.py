@@ -10,7 +10,7 @@ short_description: Run the SQL assertions about a database
 version_added: 0.2.0
 description:
   - Runs the statements in the folder C(tests) of a migrations folder. A statement passes when it returns no row.
-  - Each runs in a transaction that is rolled back.
+  - Each is a query, and runs in a transaction that is rolled back.
   - A file whose name begins with a version, such as C(0007_no_null_profile.sql), is run once the expand script of that version is
     applied, and with C(-- everup:) C(until=0009) no longer once the contract script of that version is.
 author: everup.deploy contributors (@everup)
@@ -22,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Runs the assertions as always; no file is written.
+    details: Runs the assertions as always, but no suites; no file is written.
   diff_mode:
     support: none
 options:
@@ -31,9 +31,11 @@ options:
     type: str
     default: tests
   suites:
-    description: Whether to run the tSQLt suites of a SQL Server database as well, where tSQLt is installed.
+    description:
+      - Whether to run the tSQLt suites of a SQL Server database as well, where tSQLt is installed; never in check mode.
+      - They fake tables while they run, which holds up whoever uses them. Leave it to databases that nobody else works with.
     type: bool
-    default: true
+    default: false
   statement_timeout:
     description: How long one assertion may take.
     type: str
@@ -87,7 +89,7 @@ ARGUMENT_SPEC = {
     **LEDGER_SPEC,
     **MIGRATIONS_SPEC,
     "tests_folder": {"type": "str", "default": "tests"},
-    "suites": {"type": "bool", "default": True},
+    "suites": {"type": "bool", "default": False},
     "statement_timeout": {"type": "str", "default": "5m"},
     "junit": {"type": "path", "default": ""},
 }

@@ -249,10 +249,15 @@ def _add_action(reader: _Reader, table: tuple) -> list:
     if reader.accept("PRIMARY", "KEY"):
         return [Question("primary_key", (), True, table)]
     if reader.accept("CONSTRAINT"):
-        return [] if reader.guarded() else [Question("constraint", reader.name(), True, table)]
+        if reader.accept("PRIMARY", "KEY"):
+            return [Question("primary_key", (), True, table)]
+        # On MySQL and MariaDB the name is optional, and the server's own choice cannot be asked for.
+        unnamed = reader.word() in ("FOREIGN", "UNIQUE", "CHECK")
+        return [] if unnamed or reader.guarded() else [Question("constraint", reader.name(), True, table)]
     if reader.accept_one("UNIQUE", "FULLTEXT", "SPATIAL") or reader.word() in ("INDEX", "KEY"):
         reader.accept_one("INDEX", "KEY")
-        return [] if reader.guarded() or reader.at_symbol("(") else [Question("index", reader.name(), True, table)]
+        unnamed = reader.at_symbol("(") or reader.word() == "USING"
+        return [] if unnamed or reader.guarded() else [Question("index", reader.name(), True, table)]
     if reader.accept("COLUMN") or reader.word() not in _NO_COLUMN:
         if reader.guarded():
             return []

@@ -22,11 +22,8 @@ from .migrate import option_seconds
 from .version import Version, parse_name
 
 _SHOWN_ROWS = 5
-# What begins like this changes something, and not every engine could take it back.
-_CHANGES = (
-    *("ALTER", "CREATE", "DROP", "GRANT", "RENAME", "REVOKE", "TRUNCATE"),
-    *("DELETE", "INSERT", "LOAD", "MERGE", "REPLACE", "UPDATE"),
-)
+# What begins otherwise may change something, and not every engine could take it back.
+_QUERIES = ("SELECT", "SHOW", "TABLE", "VALUES", "WITH")
 
 
 @dataclass(frozen=True)
@@ -76,14 +73,19 @@ def read_assertions(folder: str, subfolder: str, engine: Engine, placeholders: d
             findings.append(str(error))
             continue
         found.append(Assertions(_version(path), script))
-        # A batch of T-SQL may have a table of its own, and takes it back.
-        findings += [
-            f"{source}:{statement.line}:{statement.column}: {statement.words[0]} changes the database, and an assertion only asks"
-            for statement in script.statements
-            if statement.words[:1] and statement.words[0] in _CHANGES and not engine.lexis.batches
-        ]
+        findings += [problem for statement in script.statements for problem in _unfit(statement, source, engine)]
     refuse(findings, folder, subfolder)
     return found
+
+
+def _unfit(statement: Statement, source: str, engine: Engine) -> list[str]:
+    """Say why a statement cannot be an assertion; a batch of T-SQL may do what it likes, since all of it is rolled back."""
+    place = f"{source}:{statement.line}:{statement.column}"
+    if statement.words[:1] and statement.words[0] not in _QUERIES and not engine.lexis.batches:
+        return [f"{place}: {statement.words[0]} is no query, and an assertion only asks: begin it with {', '.join(_QUERIES)}"]
+    if statement.has_marker and engine.name == "postgresql":
+        return [f"{place}: the operator '?' cannot be sent in a query: write jsonb_exists(column, 'key') instead"]
+    return []
 
 
 def _version(path: Path) -> Version | None:
@@ -110,7 +112,7 @@ def due(assertions: list[Assertions], expanded: set[Version], contracted: set[Ve
 
 
 def run_assertions(params: dict, check_mode: bool) -> dict:
-    """Run what is due; in check mode too, since nothing is kept of what a statement may change.
+    """Run what is due; in check mode too, since an assertion only asks. Suites in the database change it: then they do not run.
 
     Returns:
         changed (never), passed, failed (counts), results, not_due (files), junit (path, if written).
@@ -125,7 +127,8 @@ def run_assertions(params: dict, check_mode: bool) -> dict:
         ledger = Ledger(db, Names.of(params))
         now, not_now = due(assertions, _applied(ledger, "expand"), _applied(ledger, "contract"))
         results = [result for one in now for result in _run_file(db, one, timeout)]
-        if params["suites"]:
+        if params["suites"] and not check_mode:
+            db.set_statement_timeout(timeout)
             results += [Result(**found) for found in db.run_test_suites()]
     finally:
         db.close()
@@ -162,7 +165,7 @@ def _run_file(db: Engine, assertions: Assertions, timeout: float) -> list[Result
         try:
             with db.transaction():
                 db.set_statement_timeout(script.directives.statement_timeout or timeout)
-                failure = _failure(db, statement)
+                failure = script.mask(_failure(db, statement))
                 raise _TakeBack
         except _TakeBack:
             pass
@@ -176,7 +179,7 @@ def _run_file(db: Engine, assertions: Assertions, timeout: float) -> list[Result
 
 
 def _failure(db: Engine, statement: Statement) -> str:
-    rows = db.query(statement.text)
+    rows = db.assertion_rows(statement)
     if not rows:
         return ""
     shown = "; ".join(", ".join(f"{column}={value}" for column, value in row.items()) for row in rows[:_SHOWN_ROWS])

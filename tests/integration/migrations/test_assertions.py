@@ -49,7 +49,7 @@ def test_one_that_the_database_refuses_is_a_failure_and_the_others_run(shop):
 @pytest.mark.parametrize("change", ["INSERT INTO log VALUES (9, 'nine')", "DROP TABLE log", "-- first\n  update log SET id = 2"])
 def test_one_that_changes_something_is_refused_before_any_runs(shop, change):
     assertion(shop, "a.sql", f"SELECT id FROM log WHERE id < 0;\n{change}")
-    with pytest.raises(EverupError, match=r"tests/a\.sql:[23]:[13]: \w+ changes the database, and an assertion only asks"):
+    with pytest.raises(EverupError, match=r"tests/a\.sql:[23]:[13]: \w+ is no query, and an assertion only asks"):
         shop.assert_all()
     assert shop.query("SELECT id FROM log") == [(1,)]
 
@@ -88,3 +88,11 @@ def test_results_as_junit(shop, tmp_path):
     assert failure.get("message") == "1 row(s) that should not be there: id=1"
     with pytest.raises(EverupError, match=r"The results cannot be written to /nowhere/x\.xml"):
         shop.assert_all(junit="/nowhere/x.xml")
+
+
+def test_rows_are_shown_without_the_values_of_placeholders(shop):
+    assertion(shop, "a.sql", "SELECT '${token}' AS token, id FROM log")
+    with pytest.raises(EverupError) as caught:
+        shop.assert_all(placeholders={"token": "s3cr3t-w0rd"})
+    assert "token=${token}" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value) + str(caught.value.details)

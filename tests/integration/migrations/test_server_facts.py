@@ -55,7 +55,7 @@ def test_a_watch_looks_many_times_over_one_connection(db, monkeypatch):
         real = OdbcEngine._connect
         monkeypatch.setattr(OdbcEngine, "_connect", lambda self: opened.append(1) or real(self))
         waiting.set_lock_timeout(2)
-        waiting.begin_script()
+        assert waiting.try_session_lock("a script")
         with locks.BlockerWatch(waiting, 0.4) as watch, pytest.raises(EverupError):
             waiting.execute("ALTER TABLE t ADD b int")
         holder.rollback()

@@ -425,3 +425,16 @@ def test_a_count_of_transactions_that_does_not_match_is_explained(db):
     db.write("1_a.sql", "EXEC fail 266, 'Transaction count after EXECUTE indicates a mismatching number.'")
     with pytest.raises(EverupError, match=r"\(error 266\)\. A COMMIT has made permanent what the script did"):
         db.migrate()
+
+
+def test_an_assertion_looks_at_every_result_of_its_batch(db):
+    db.write("a.sql", "SELECT 1 AS a WHERE 1 = 0; SELECT 7 AS bad", phase="tests")
+    with pytest.raises(EverupError, match=r"tests/a\.sql:1: 1 row\(s\) that should not be there: bad=7"):
+        db.assert_all()
+
+
+@pytest.mark.parametrize("sql", ["UPDATE t SET a = 1 -- all", "/* all */ -- of them\nUPDATE t SET a = 1"])
+def test_a_change_is_counted_with_comments_around_it(engine, sql):
+    engine.execute("CREATE TABLE t (a int)")
+    engine.execute("INSERT INTO t VALUES (0)")
+    assert engine.execute(sql) == 1

@@ -270,6 +270,10 @@ class Engine(ABC):
         """Return schema, name and kind (view, function, procedure) of everything of the users' that holds SQL and is called."""
         return self.query(STORED_OBJECTS[self.name])
 
+    def assertion_rows(self, statement: Statement) -> list[dict]:
+        """Return every row that an assertion gives, of whichever result."""
+        return self.query(statement.text)
+
     def run_test_suites(self) -> list[dict]:
         """Run the test suites that live in the database; return name, suite, seconds and failure of each test. Most have none."""
         return []

@@ -254,7 +254,9 @@ class MysqlEngine(OdbcEngine):
         self.execute(f"SET SESSION {self.statement_timeout} = {value}")
 
     def recent_sessions(self) -> int | None:
-        return max(self.query(catalog.RECENT)[0]["n"], self.busy_sessions() or 0)
+        """Return None where nobody was seen and this user, without the right PROCESS, sees its own sessions only."""
+        found = max(self.query(catalog.RECENT)[0]["n"], self.busy_sessions() or 0)
+        return found or (0 if self.query(catalog.MAY_SEE_OTHERS)[0]["n"] else None)
 
     def joins_transaction(self, statement: Statement) -> bool:
         """Return whether it changes rows and nothing else: everything else commits implicitly, or may."""

@@ -84,6 +84,10 @@ RECENT = (
     "SELECT count(*) AS n FROM information_schema.processlist WHERE id <> connection_id() AND time <= 1"
     " AND command <> 'Daemon' AND user NOT IN ('system user', 'event_scheduler')"
 )
+MAY_SEE_OTHERS = (
+    "SELECT count(*) AS n FROM information_schema.user_privileges WHERE privilege_type IN ('PROCESS', 'SUPER')"
+    " AND grantee = concat(char(39), replace(current_user(), '@', concat(char(39), '@', char(39))), char(39))"
+)
 
 
 def _unquoted(part: str) -> str:

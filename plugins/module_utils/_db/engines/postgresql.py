@@ -137,7 +137,7 @@ class PostgresqlEngine(OdbcEngine):
     def __init__(self, connection_string: str, schema: str, connect_timeout: int) -> None:
         super().__init__(connection_string, schema, connect_timeout)
         self.reset_session()
-        self._pid: int | None = None  # asked for when somebody may have to be blamed for a lock
+        self._pid: int | None = None  # asked for with the session lock: who works may have to blame somebody for another lock
 
     @staticmethod
     def connection_string(params: dict, application_name: str) -> str:
@@ -179,14 +179,12 @@ class PostgresqlEngine(OdbcEngine):
         self.execute(
             "RESET SESSION AUTHORIZATION; RESET ALL; SET datestyle = 'ISO'; SET extra_float_digits = 2; SET timezone = 'UTC';"
             f"{_set_lock_timeout(lock_timeout)}; SELECT set_config(name, '{_DEAD_CLIENT_SECONDS}s', false)"
-            " FROM pg_settings WHERE name = 'client_connection_check_interval'"
+            " FROM pg_settings WHERE name = 'client_connection_check_interval' AND version() ~ 'linux'"
         )
 
     def begin_script(self) -> None:
         """Let times be read in the zone of the database or role: a script that changes a column to timestamptz depends on it."""
         self.execute("RESET timezone")
-        if self._pid is None:
-            self._pid = self.query("SELECT pg_backend_pid() AS pid")[0]["pid"]
 
     def settle_schema(self, table: str) -> None:
         if self.schema:
@@ -233,7 +231,9 @@ class PostgresqlEngine(OdbcEngine):
         return "CONCURRENTLY" in statement.words and statement.words[0] in ("CREATE", "DROP", "REINDEX")
 
     def try_session_lock(self, name: str) -> bool:
-        return self.query(f"SELECT pg_try_advisory_lock({_lock_key(name)})::int AS taken")[0]["taken"] == 1
+        row = self.query(f"SELECT pg_try_advisory_lock({_lock_key(name)})::int AS taken, pg_backend_pid() AS pid")[0]
+        self._pid = row["pid"]
+        return row["taken"] == 1
 
     def release_session_lock(self, name: str) -> None:
         self.query(f"SELECT pg_advisory_unlock({_lock_key(name)}) AS freed")

@@ -38,7 +38,7 @@ _AZURE_EDITIONS = (5, 8, 12)  # SQL Database, Managed Instance, SQL database in 
 _ONLINE_EDITIONS = (3, *_AZURE_EDITIONS)
 _MOST_MESSAGES = 200
 _ROWS_AT_ONCE = 1000
-_CHANGES = re.compile(r"(?i)\s*(?:INSERT|UPDATE|DELETE|MERGE|WITH)\b")
+_CHANGES = re.compile(r"(?is)(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:INSERT|UPDATE|DELETE|MERGE|WITH)\b")
 _MISMATCH = 266  # a procedure or dynamic SQL ended with another @@TRANCOUNT than it began with
 _COMMITTED = "A COMMIT has made permanent what the script did until there: look what is there before it runs again"
 _CONNECT_HINTS = {
@@ -157,14 +157,22 @@ class SqlserverEngine(OdbcEngine):
 
     def query(self, sql: str, parameters: tuple = ()) -> list[dict]:
         """Return the rows of the first result that has any columns, once everything behind it has been read."""
+        found = self._results(sql, parameters)
+        return found[0] if found else []
+
+    def assertion_rows(self, statement: Statement) -> list[dict]:
+        return [row for rows in self._results(statement.text, ()) for row in rows]
+
+    def _results(self, sql: str, parameters: tuple) -> list[list[dict]]:
+        """Return the rows of each result that has columns."""
         cursor = self._run(sql, parameters)
         try:
-            rows: list[dict] | None = None
+            found = []
             while True:
-                if rows is None and cursor.description:
-                    rows = rows_of(cursor)
+                if cursor.description:
+                    found.append(rows_of(cursor))
                 if not cursor.nextset():
-                    return rows or []
+                    return found
         except odbc.pyodbc.Error as error:
             raise self._mapped(error) from error
         finally:
@@ -173,7 +181,8 @@ class SqlserverEngine(OdbcEngine):
     def execute(self, sql: str, parameters: tuple = ()) -> int:
         """Run one statement; the count is asked for, since NOCOUNT or a trigger would hide what the driver says."""
         if _CHANGES.match(sql):
-            return self.query(f"SET NOCOUNT ON; {sql}; SELECT @@ROWCOUNT AS changed", parameters)[0]["changed"]
+            # The line may end in a comment.
+            return self.query(f"SET NOCOUNT ON; {sql}\n; SELECT @@ROWCOUNT AS changed", parameters)[0]["changed"]
         self.query(sql, parameters)
         return -1
 
