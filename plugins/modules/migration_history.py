@@ -28,9 +28,11 @@ options:
     description:
       - V(baseline) counts every script up to O(version) as applied.
       - V(adopt) counts every script as applied that another tool's history has. Its text is compared with what that tool has kept
-        of it - a checksum with Flyway, the whole text with grate and RoundhousE, nothing with the others.
+        of it - a checksum with Flyway, the whole text with grate and RoundhousE, nothing with the others. What Flyway has undone
+        or deleted since does not count, and its baseline counts everything up to its version.
       - V(rechecksum) records the text that the file of an applied script has now.
-      - V(mark_applied) counts one script as applied that did not come to its end, or was run by hand.
+      - V(mark_applied) counts one script as applied that did not come to its end, or was run by hand; its backfill only with
+        O(backfills).
       - V(forget) takes out the row of a script that did not come to its end, or whose file is gone.
     type: str
     choices: [baseline, adopt, rechecksum, mark_applied, forget]
@@ -55,6 +57,10 @@ options:
     description:
       - The version of the script here, by what the other tool calls it, for scripts that share neither version nor file name.
       - Alembic records only its newest revision; map it to the version here up to which everything has run.
+      - Liquibase records change sets, and a script here counts as applied when any change set of its file is recorded. Compare
+        C(change_sets) in RV(mapping) with the file. The key for a single change set is V(file::id), for the others of a file its
+        path as it is recorded.
+      - An empty version leaves it out, so that its script here stays pending.
     type: dict
     default: {}
   ignore_missing:
@@ -65,6 +71,19 @@ options:
     description: Whether scripts are taken over whose text is no longer the one that the other tool ran.
     type: bool
     default: false
+  backfills:
+    description:
+      - Whether the backfills of the versions that count as applied count as finished as well, without a look at their rows. With
+        V(baseline) these are all up to O(version), those that have no script of their own included; with V(adopt) those of the
+        scripts that are taken over.
+      - By default they do with V(baseline) and V(adopt), so that the next expand does not fill a table again that has been in
+        use for long.
+      - By default they do not with V(mark_applied), since a script that was run by hand says nothing about the rows, and the next
+        expand fills them. Set it when the rows are filled too, or when the column is gone and the backfill can no longer run.
+      - One that began here and did not finish is refused with V(baseline) and V(adopt).
+      - Only for the expand phase. The contract script of the version still asks the verify query whether rows are left.
+    type: bool
+    version_added: 0.2.0
   reason:
     description: Why; kept with each event.
     type: str
@@ -103,19 +122,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: The rows that were changed, or in check mode would be.
+  description:
+    - The rows that were changed, or in check mode would be.
+    - C(what) is V(applied), V(checksum) or V(forgotten), or for a backfill V(finished).
   type: list
   elements: dict
   returned: success
   sample: [{what: applied, version: '0042', script: expand/0042_add_profile_id.sql}]
 mapping:
-  description: For each script of the other tool the one here, and whether their texts are the same.
+  description:
+    - For each script of the other tool the one here, and whether their texts are the same.
+    - For Liquibase a whole file is one entry, with C(change_sets), the number of its change sets that are recorded.
   type: list
   elements: dict
   returned: when O(action=adopt)
   sample: [{recorded: V7__profile.sql, script: expand/V7__profile.sql, version: '7', checksum: same}]
 left_out:
-  description: Scripts that the other tool runs again when they change; put them into the folder of the repeatable scripts.
+  description:
+    - Scripts that the other tool runs again when they change; put them into the folder of the repeatable scripts.
+    - What O(mapping) leaves out.
   type: list
   elements: str
   returned: when O(action=adopt)
@@ -149,6 +174,7 @@ ARGUMENT_SPEC = {
     "mapping": {"type": "dict", "default": {}},
     "ignore_missing": {"type": "bool", "default": False},
     "accept_changed": {"type": "bool", "default": False},
+    "backfills": {"type": "bool"},
     "reason": {"type": "str", "default": ""},
     "wait_for_other_run": {"type": "str", "default": "30s"},
 }

@@ -3,17 +3,19 @@
 """Maps what another migration tool has recorded in the database to the scripts of a folder.
 
 Facts relied on, from each tool's documentation and the tables that it creates: Flyway keeps version, script, success and a CRC-32
-of the lines without their ends (``flyway_schema_history``); grate and RoundhousE keep the whole text of each script
-(``ScriptsRun``); DbUp the script's name, for an embedded one with its namespace in front (``SchemaVersions``); Liquibase the file
-of each change set (``DATABASECHANGELOG``), whose MD5SUM is of its own parse tree and cannot be compared; dbmate versions alone
-(``schema_migrations``); Alembic only the newest revision (``alembic_version``).
+of the lines without their ends, and adds a row of another type for a baseline, an undo or a deletion
+(``flyway_schema_history``); grate and RoundhousE keep the whole text of each script (``ScriptsRun``); DbUp the script's name, for
+an embedded one with its namespace in front (``SchemaVersions``); Liquibase the file of each change set (``DATABASECHANGELOG``),
+whose MD5SUM is of its own parse tree and cannot be compared; dbmate versions alone (``schema_migrations``); Alembic only the
+newest revision (``alembic_version``).
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Callable
 
 from .._db.engines.base import Engine
@@ -35,7 +37,10 @@ class Foreign:
         text: the whole text, None where the tool does not keep it.
         repeats: a script that the tool runs again when it changes.
         failed: the tool says that it has not come to its end.
-        up_to: the tool records only its newest script: all before it have run as well.
+        up_to: all scripts before it count as well: the tool records only its newest one, or it is a baseline.
+        bare: a mark that stands for no script of its own.
+        part_of: the file of which it is one change set.
+        change_sets: how many change sets of a file this stands for.
     """
 
     name: str
@@ -46,15 +51,19 @@ class Foreign:
     repeats: bool = False
     failed: bool = False
     up_to: bool = False
+    bare: bool = False
+    part_of: str = ""
+    change_sets: int = 0
 
 
 @dataclass(frozen=True)
 class Tool:
-    """How one tool's history is read: the tables it may be in, its columns, and what a row says."""
+    """How one tool's history is read: the tables it may be in, its columns, what a row says, and which rows still count."""
 
     tables: tuple
     columns: str
     read: Callable[[dict], Foreign]
+    standing: Callable[[list], list] = list
 
 
 def _file(path: str) -> str:
@@ -62,14 +71,41 @@ def _file(path: str) -> str:
 
 
 def _flyway(row: dict) -> Foreign:
+    baseline = row["type"].upper().endswith("BASELINE")
     return Foreign(
         name=row["script"],
         version=row["version"] or "",
         file=_file(row["script"]),
-        crc=row["checksum"],
+        # The checksum of a baseline script is of the text that stands in for all those before it.
+        crc=None if baseline else row["checksum"],
         repeats=row["version"] is None,
-        failed=str(row["success"]).lower() in ("0", "false"),
+        failed=not _succeeded(row),
+        up_to=baseline,
+        bare=baseline,
     )
+
+
+def _succeeded(row: dict) -> bool:
+    return str(row["success"]).lower() not in ("0", "false")
+
+
+def _standing_of_flyway(rows: list[dict]) -> list[dict]:
+    """Return the rows that still count: what Flyway undoes or deletes is one more row, and a version's last one decides."""
+    last: dict = {}
+    for row in sorted(rows, key=lambda row: int(row["installed_rank"])):
+        # Of the same version another spelling may be recorded; what repeats has none.
+        key = (_version(row["version"]) or row["version"]) if row["version"] else ("script", row["script"])
+        last.pop(key, None)
+        last[key] = row
+    gone = ("UNDO_", "DELETE", "SCHEMA")
+    return [row for row in last.values() if not (row["type"].upper().startswith(gone) and _succeeded(row))]
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text) if text else None
+    except ValueError:
+        return None
 
 
 def _dbup(row: dict) -> Foreign:
@@ -90,12 +126,17 @@ TOOLS = {
     "alembic": Tool(("alembic_version",), "version_num", lambda row: Foreign(row["version_num"], row["version_num"], up_to=True)),
     "dbmate": Tool(("schema_migrations",), "version", lambda row: Foreign(row["version"], row["version"])),
     "dbup": Tool(("SchemaVersions", "schemaversions"), "ScriptName", _dbup),
-    "flyway": Tool(("flyway_schema_history", "schema_version"), "version, script, checksum, success", _flyway),
+    "flyway": Tool(
+        ("flyway_schema_history", "schema_version"),
+        "installed_rank, version, type, script, checksum, success",
+        _flyway,
+        _standing_of_flyway,
+    ),
     "grate": Tool(("grate.ScriptsRun", "grate_ScriptsRun"), _SCRIPTS_RUN_COLUMNS, _scripts_run),
     "liquibase": Tool(
         ("DATABASECHANGELOG", "databasechangelog"),
         "ID, FILENAME",
-        lambda row: Foreign(f"{row['filename']}::{row['id']}", file=_file(row["filename"])),
+        lambda row: Foreign(f"{row['filename']}::{row['id']}", file=_file(row["filename"]), part_of=row["filename"]),
     ),
     "roundhouse": Tool(("RoundhousE.ScriptsRun", "RoundhousE_ScriptsRun"), _SCRIPTS_RUN_COLUMNS, _scripts_run),
 }
@@ -120,7 +161,7 @@ def read_foreign(db: Engine, tool: str, table: str = "") -> list[Foreign]:
         except DatabaseError as error:
             refusals.append(f"{name}: {error}")
             continue
-        return [TOOLS[tool].read(row) for row in rows]
+        return [TOOLS[tool].read(row) for row in TOOLS[tool].standing(rows)]
     raise EverupError(
         f"The history of {tool} cannot be read ({'; '.join(refusals)}). Name its table with from_table, with its schema in front."
     )
@@ -154,6 +195,7 @@ class Match:
             "script": self.migration.source if self.migration else None,
             "version": str(self.migration.version) if self.migration else None,
             "checksum": self.checksum,
+            **({"change_sets": self.foreign.change_sets} if self.foreign.change_sets else {}),
         }
 
 
@@ -163,21 +205,46 @@ def match_foreign(recorded: list[Foreign], migrations: list[Migration], names: d
     Parameters:
         recorded: the other tool's rows.
         migrations: our scripts of the phase, in version order.
-        names: the user's own mapping, what the tool calls it to our version, for what cannot be found by version or file name.
+        names: the user's own mapping, what the tool calls it to our version, for what cannot be found by version or file name;
+            an empty version leaves it out.
 
     Raises:
         EverupError: the mapping holds what is no version.
     """
     matches: list[Match] = []
-    for foreign in recorded:
-        if foreign.repeats:
+    for foreign in _by_file(recorded, names):
+        if foreign.repeats or _is_left_out(foreign, names):
             continue
         found = _find(foreign, migrations, names)
         matches.append(Match(foreign, found, _compare(foreign, found)))
-        if foreign.up_to and found is not None:
-            earlier = [migration for migration in migrations if migration.version < found.version]
+        newest = found.version if found else _version(names.get(foreign.name, foreign.version)) if foreign.bare else None
+        if foreign.up_to and newest is not None:
+            earlier = [migration for migration in migrations if migration.version < newest]
             matches += [Match(foreign, migration, "not comparable") for migration in earlier]
     return matches
+
+
+def left_out(recorded: list[Foreign], names: dict) -> list[str]:
+    """Return what is not taken over: what repeats, and what the user's mapping leaves out."""
+    return [foreign.name for foreign in _by_file(recorded, names) if foreign.repeats or _is_left_out(foreign, names)]
+
+
+def _is_left_out(foreign: Foreign, names: dict) -> bool:
+    return foreign.name in names and not names[foreign.name]
+
+
+def _by_file(recorded: list[Foreign], names: dict) -> list[Foreign]:
+    """Put the change sets of a file together, but for those that the user's mapping names."""
+    sets = Counter(foreign.part_of for foreign in recorded if foreign.part_of and foreign.name not in names)
+    found: list[Foreign] = []
+    files: set[str] = set()
+    for foreign in recorded:
+        if not foreign.part_of or foreign.name in names:
+            found.append(foreign)
+        elif foreign.part_of not in files:
+            files.add(foreign.part_of)
+            found.append(replace(foreign, name=foreign.part_of, change_sets=sets[foreign.part_of]))
+    return found
 
 
 def _find(foreign: Foreign, migrations: list[Migration], names: dict) -> Migration | None:
@@ -216,7 +283,7 @@ def findings_of(matches: list[Match], ignore_missing: bool, accept_changed: bool
         name = match.foreign.name
         if match.foreign.failed:
             findings.append(f"{name} has failed there: repair it with that tool first")
-        elif match.migration is None and not ignore_missing:
+        elif match.migration is None and not ignore_missing and not match.foreign.bare:
             findings.append(f"{name} has no script here: add the file, name its version in mapping, or set ignore_missing")
         elif match.checksum == "differs" and not accept_changed:
             findings.append(

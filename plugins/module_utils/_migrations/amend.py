@@ -9,7 +9,9 @@ from typing import Callable
 
 from .._db.connection import connect
 from .._errors import EverupError
-from .adopt import findings_of, match_foreign, read_foreign
+from .adopt import findings_of, left_out, match_foreign, read_foreign
+from .backfill_store import BackfillRow, BackfillStore
+from .backfills import Backfill, pending_backfills
 from .files import Migration
 from .history import APPLIED, Row
 from .migrate import Limits, Phase, Project, option_seconds, option_version
@@ -22,16 +24,17 @@ class Change:
     """One row of a history that is to be changed.
 
     Attributes:
-        what: ``applied`` (a row that says so is written), ``checksum`` (of the text as it is now), ``forgotten`` (it goes).
+        what: ``applied`` (a row that says so is written), ``checksum`` (of the text as it is now), ``forgotten`` (it goes),
+            ``finished`` (a backfill's row that says so is written).
         version, script: of the row.
-        migration: the script, None for a row whose file is gone.
+        migration: the script or backfill, None for a row whose file is gone.
         detail: for the event.
     """
 
     what: str
     version: Version
     script: str
-    migration: Migration | None
+    migration: Migration | Backfill | None
     detail: dict
 
     def as_dict(self) -> dict:
@@ -52,13 +55,13 @@ def amend(params: dict, check_mode: bool) -> dict:
         project = Project(db, {**params, "target": None})
         phase = project.phases[params["phase"]]
         runner = Runner(db, phase.history, project.ledger, Limits(session_wait=option_seconds(params, "wait_for_other_run")))
-        result = _decide(phase, params)
+        result = _decide(project, phase, params)
         if check_mode or not result["changes"]:
             return _described(result)
         project.ledger.ensure()
         runner.take_session_lock()
         try:
-            result = _decide(phase, params)
+            result = _decide(project, phase, params)
             with db.transaction():
                 for change in result["changes"]:
                     _apply(phase, change, params)
@@ -81,6 +84,8 @@ def _apply(phase: Phase, change: Change, params: dict) -> None:
         history.forget(change.version)
     elif change.what == "checksum":
         history.set_checksum(change.migration)
+    elif change.what == "finished":
+        BackfillStore(history.ledger).count_as_finished(change.migration)
     else:
         history.start(change.migration, None)
         history.finish(change.migration)
@@ -90,16 +95,58 @@ def _apply(phase: Phase, change: Change, params: dict) -> None:
     )
 
 
-def _decide(phase: Phase, params: dict) -> dict:
+def _decide(project: Project, phase: Phase, params: dict) -> dict:
     """Return the changes that an action asks for, and what it found out."""
     rows = {row.version: row for row in phase.history.rows()}
     if params["action"] == "adopt":
-        return _adopt(phase, rows, params)
+        result = _adopt(phase, rows, params)
+        taken = {change.version for change in result["changes"]}
+        return {**result, "changes": result["changes"] + _finished(project, phase, params, taken)}
     version = option_version(params, "version")
     if version is None:
         raise EverupError(f"version is missing: which one is '{params['action']}' for?")
     migrations = {migration.version: migration for migration in phase.migrations}
-    return {"changes": _ACTIONS[params["action"]](version, migrations, rows)}
+    only_backfill = version not in migrations and any(backfill.version == version for backfill in project.backfills)
+    if params["action"] == "mark_applied" and params["backfills"] and only_backfill:
+        changes = []
+    else:
+        changes = _ACTIONS[params["action"]](version, migrations, rows)
+    reached = {version}
+    if params["action"] == "baseline":
+        reached = {backfill.version for backfill in project.backfills if backfill.version <= version}
+    return {"changes": changes + _finished(project, phase, params, reached)}
+
+
+# Whether the backfills of the versions count as finished where the user does not say. A single script that was run by hand, or
+# failed, says nothing about the rows: the next expand fills them.
+_BACKFILLS_TOO = {"baseline": True, "adopt": True, "mark_applied": False}
+
+
+def _finished(project: Project, phase: Phase, params: dict, versions: set[Version]) -> list[Change]:
+    """Return the backfills that count as finished with the expand scripts of their versions.
+
+    Raises:
+        EverupError: one of them has begun here, and the user has not named it.
+    """
+    action = params["action"]
+    too = _BACKFILLS_TOO.get(action, False) if params["backfills"] is None else params["backfills"]
+    if not too or (phase.name != "expand" and params["backfills"] is None):
+        return []
+    if action not in _BACKFILLS_TOO or phase.name != "expand":
+        raise EverupError(f"backfills is for {', '.join(_BACKFILLS_TOO)} of the expand phase: no other action counts any.")
+    rows = {row.version: row for row in BackfillStore(project.ledger).rows()}
+    pending = pending_backfills(project.backfills, list(rows.values()), None)
+    found = [backfill for backfill in pending if backfill.version in versions]
+    unfinished = [backfill.source for backfill in found if backfill.version in rows]
+    if unfinished and action != "mark_applied":
+        raise EverupError(
+            f"{', '.join(unfinished)} began and did not come to its end: let the expand phase finish it; or, if its rows are "
+            "filled, use mark_applied with backfills=true for its version; or run this with backfills=false, which leaves all to "
+            "the next expand."
+        )
+    return [
+        Change("finished", backfill.version, backfill.source, backfill, _before(rows.get(backfill.version))) for backfill in found
+    ]
 
 
 def _baseline(version: Version, migrations: dict, rows: dict) -> list[Change]:
@@ -150,7 +197,7 @@ _ACTIONS: dict[str, Callable] = {
 }
 
 
-def _before(row: Row | None) -> dict:
+def _before(row: Row | BackfillRow | None) -> dict:
     return {"before": row.state, "error": row.error} if row else {}
 
 
@@ -178,5 +225,5 @@ def _adopt(phase: Phase, rows: dict, params: dict) -> dict:
         if migration is not None and migration.version not in rows:
             detail = {"tool": params["from_tool"], "recorded": match.foreign.name, "checksum": match.checksum}
             found[migration.version] = _applied(migration, detail)
-    repeated = [foreign.name for foreign in recorded if foreign.repeats]
-    return {"changes": [found[version] for version in sorted(found)], "mapping": mapping, "left_out": repeated}
+    changes = [found[version] for version in sorted(found)]
+    return {"changes": changes, "mapping": mapping, "left_out": left_out(recorded, params["mapping"])}

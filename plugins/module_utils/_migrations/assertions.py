@@ -15,6 +15,7 @@ from .._db.ledger import Ledger, Names
 from .._db.lexis import ScriptError, Statement
 from .._db.script import Script
 from .._errors import EverupError
+from .begun import begun_versions
 from .files import read_script, refuse, script_files
 from .history import APPLIED, History
 from .junit import write_junit
@@ -148,6 +149,9 @@ def run_assertions(params: dict, check_mode: bool) -> dict:
 
 
 def _applied(ledger: Ledger, phase: str) -> set[Version]:
+    """Return the versions of a phase that count: what contract has begun to take away holds no longer."""
+    if phase == "contract":
+        return begun_versions(ledger, phase)
     return {row.version for row in History(ledger, phase).rows() if row.state == APPLIED}
 
 

@@ -12,6 +12,7 @@ from . import pace
 from .backfill_store import FINISHED, BackfillRow, BackfillStore
 from .backfills import Backfill, contract_findings, read_backfills
 from .batch_sql import verify_sql
+from .begun import begun_versions
 from .files import Migration
 from .throttle import number
 
@@ -28,18 +29,32 @@ def inform_backfills(ledger: Ledger, backfills: list[Backfill]) -> list[dict]:
 
 
 def contract_gate(ledger: Ledger, backfills: list[Backfill], contract: tuple[Migration, ...]) -> list[str]:
-    """Return why contract scripts must wait for the backfill of their version, asking the finished ones' verify queries."""
+    """Return why contract scripts must wait for the backfill of their version, asking the finished ones' verify queries.
+
+    A script that was stopped in the middle passed here when it began, and the columns that the query asks for may be gone.
+
+    Raises:
+        DatabaseError: a verify query was refused.
+        EverupError: it gave something else than a number.
+    """
+    begun = begun_versions(ledger, "contract") if contract else set()
+    contract = tuple(migration for migration in contract if migration.version not in begun)
     if not contract:
         return []
-    db, rows = ledger.db, BackfillStore(ledger).rows()
+    rows = BackfillStore(ledger).rows()
     asked = {migration.version for migration in contract} & {row.version for row in rows if row.state == FINISHED}
-    left = {}
-    for backfill in backfills:
-        if backfill.version in asked:
-            definition = backfill.definition.filled()
-            found = db.query(verify_sql(definition, db.table_of_user(definition.table)))
-            left[backfill.version] = int(number(found, f"{backfill.source}: verify"))
+    left = {backfill.version: _rows_left(ledger.db, backfill) for backfill in backfills if backfill.version in asked}
     return contract_findings(list(contract), backfills, rows, left)
+
+
+def _rows_left(db: Engine, backfill: Backfill) -> int:
+    definition = backfill.definition.filled()
+    try:
+        found = db.query(verify_sql(definition, db.table_of_user(definition.table)))
+    except DatabaseError as error:
+        # The error it came from holds the values of placeholders: no traceback may lead there.
+        raise backfill.masked(error, "verify: ") from None
+    return int(number(found, f"{backfill.source}: verify"))
 
 
 def described(db: Engine, backfill: Backfill, row: BackfillRow | None) -> dict:

@@ -87,24 +87,31 @@ class BackfillStore:
 
     def start(self, backfill, end: list | None, estimate: int | None, size: int, release_version: str | None) -> None:
         """Write a fresh row, in place of one that did not finish; the row of a finished one stays, and the key refuses this."""
+        self._insert(backfill, RUNNING, encode_key(end), estimate, size, "NULL", release_version)
+
+    def count_as_finished(self, backfill) -> None:
+        """Write the row of a backfill that nobody has run here; how many rows are left is not asked."""
+        self._insert(backfill, FINISHED, None, None, backfill.definition.batch, self._db.now(), None)
+
+    def _insert(self, backfill, state: str, end: str | None, estimate: int | None, size: int, finished: str, release) -> None:
         old = self.row(backfill.version)
         if old is not None:
             self._db.execute(f"DELETE FROM {self.table} WHERE version = ? AND state <> ?", (str(old.version), FINISHED))
         self._db.execute(
             f"INSERT INTO {self.table} (version, description, definition, checksum, state, end_key, sweep, rows_changed,"
-            " rows_seen, row_estimate, batch_size, batches, started_at, applied_by, release_version)"
-            f" VALUES (?, ?, ?, ?, ?, ?, 1, 0, 0, ?, ?, 0, {self._db.now()}, ?, ?)",
+            " rows_seen, row_estimate, batch_size, batches, started_at, finished_at, applied_by, release_version)"
+            f" VALUES (?, ?, ?, ?, ?, ?, 1, 0, 0, ?, ?, 0, {self._db.now()}, {finished}, ?, ?)",
             (
                 str(backfill.version),
                 backfill.description,
                 backfill.source,
                 backfill.definition.checksum,
-                RUNNING,
-                encode_key(end),
+                state,
+                end,
                 estimate,
                 size,
                 whoami(),
-                release_version,
+                release,
             ),
         )
 

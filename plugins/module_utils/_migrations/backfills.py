@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from .._db.engines.base import Engine
+from .._db.errors import DatabaseError
 from .._db.lexis import ScriptError
-from .._db.script import checksum, decode
+from .._db.script import checksum, decode, mask
 from .._errors import EverupError
 from .backfill_store import FINISHED, INCOMPLETE, BackfillRow
 from .definition import Definition, read_definition
-from .files import Migration
+from .files import Migration, duplicates, refuse, script_files
 from .history import APPLIED, Row
 from .version import Version, parse_name
 
@@ -32,6 +32,11 @@ class Backfill:
     def source(self) -> str:
         return self.definition.source
 
+    def masked(self, error: DatabaseError, doing: str = "") -> DatabaseError:
+        """Return what the database said to a statement of this definition, by the file's name, placeholders as names."""
+        message = mask(str(error), self.definition.text, self.definition.values)
+        return type(error)(f"{self.source}: {doing}{message}", **error.details)
+
 
 def read_backfills(folder: str, subfolder: str, engine: Engine, engines: list, placeholders: dict) -> list[Backfill]:
     """Return the backfills of a migrations folder in version order, read and checked.
@@ -46,18 +51,11 @@ def read_backfills(folder: str, subfolder: str, engine: Engine, engines: list, p
     Raises:
         EverupError: any definition is bad: every finding is listed, each with file and line.
     """
-    root = Path(folder) / subfolder
-    try:
-        paths = [p for p in sorted(root.iterdir()) if not p.name.startswith(".")] if root.is_dir() else []
-    except OSError as error:
-        raise EverupError(f"The folder {error.filename} cannot be read: {error.strerror}.") from None
     findings: list[str] = []
     backfills: list[Backfill] = []
-    for path in paths:
-        source = f"{subfolder}/{path.name}"
-        if path.suffix.lower() not in _SUFFIXES:
-            if path.suffix.lower() == ".sql":
-                findings.append(f"{source}:1:1: a backfill is a .yml file; a script belongs into the folder of its phase")
+    for path, source in script_files(folder, subfolder, findings, (*_SUFFIXES, ".sql")):
+        if path.suffix.lower() == ".sql":
+            findings.append(f"{source}:1:1: a backfill is a .yml file; a script belongs into the folder of its phase")
             continue
         try:
             version, description = parse_name(path.stem)
@@ -73,15 +71,8 @@ def read_backfills(folder: str, subfolder: str, engine: Engine, engines: list, p
         except EverupError as error:
             findings += error.details.get("findings") or [f"{source}:1:1: {error}"]
     backfills.sort(key=lambda backfill: backfill.version)
-    findings += [
-        f"{after.source}:1:1: version {after.version} is taken by {before.source}"
-        for before, after in zip(backfills, backfills[1:])
-        if before.version == after.version
-    ]
-    if findings:
-        raise EverupError(
-            f"{len(findings)} problem(s) in {root}, nothing was run:\n  " + "\n  ".join(findings), findings=findings
-        )
+    findings += duplicates(backfills)
+    refuse(findings, folder, subfolder)
     return backfills
 
 

@@ -55,7 +55,7 @@ def read_phase(folder: str, subfolder: str, engine: Engine, placeholders: dict) 
         except ScriptError as error:
             findings.append(str(error))
     migrations.sort(key=lambda migration: migration.version)
-    findings += _duplicates(migrations)
+    findings += duplicates(migrations)
     refuse(findings, folder, subfolder)
     return migrations
 
@@ -81,8 +81,11 @@ def refuse(findings: list[str], folder: str, subfolder: str) -> None:
         )
 
 
-def script_files(folder: str, subfolder: str, findings: list[str]) -> list[tuple[Path, str]]:
-    """Return the scripts of a subfolder by name, each with its name for messages; none when the subfolder is missing.
+def script_files(folder: str, subfolder: str, findings: list[str], suffixes: tuple = (".sql",)) -> list[tuple[Path, str]]:
+    """Return the files of a subfolder by name, each with its name for messages; none when the subfolder is missing.
+
+    Parameters:
+        suffixes: in lower case, of the files that are meant.
 
     Raises:
         EverupError: the migrations folder is missing, or the subfolder cannot be read.
@@ -91,29 +94,34 @@ def script_files(folder: str, subfolder: str, findings: list[str]) -> list[tuple
     if not root.is_dir():
         raise EverupError(f"The migrations folder {folder} does not exist on this host.")
     try:
-        return [(path, f"{subfolder}/{path.name}") for path in _scripts(root / subfolder, findings)]
+        return [(path, f"{subfolder}/{path.name}") for path in _files(root / subfolder, findings, suffixes)]
     except OSError as error:
         raise EverupError(f"The folder {error.filename} cannot be read: {error.strerror}.") from None
 
 
-def _scripts(folder: Path, findings: list[str]) -> list[Path]:
+def _files(folder: Path, findings: list[str], suffixes: tuple) -> list[Path]:
     if not folder.is_dir():
         return []
-    scripts = []
+    found = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            if any(path.rglob("*.[sS][qQ][lL]")):
+            if any(below.suffix.lower() in suffixes for below in path.rglob("*")):
                 findings.append(f"{folder.name}/{path.name}:1:1: scripts in a subfolder are not run: move them up")
-        elif path.suffix.lower() == ".sql":
-            scripts.append(path)
-    return scripts
+        elif path.suffix.lower() in suffixes:
+            found.append(path)
+    return found
 
 
-def _duplicates(migrations: list[Migration]) -> list[str]:
+def duplicates(found: list) -> list[str]:
+    """Return a finding for each of two neighbours with the same version.
+
+    Parameters:
+        found: what has a version and a source, in version order.
+    """
     return [
         f"{after.source}:1:1: version {after.version} is taken by {before.source}"
-        for before, after in zip(migrations, migrations[1:])
+        for before, after in zip(found, found[1:])
         if before.version == after.version
     ]

@@ -13,7 +13,6 @@ from .._db.engines.base import Blocker, Engine
 from .._db.errors import DatabaseError, LockTimeout
 from .._db.keyset import Column, Sql
 from .._db.ledger import Ledger
-from .._db.script import mask
 from .._errors import EverupError
 from . import pace
 from .backfill_store import INCOMPLETE, BackfillRow, BackfillStore
@@ -176,13 +175,10 @@ class Filler:
                     return None
                 self._pause(time.monotonic() - began, deadline)
         except DatabaseError as error:
-            message = f"{self.backfill.source}: {mask(str(error), self._definition_text(), self._definition.values)}"
-            self._record_failure(row, message)
+            masked = self.backfill.masked(error)
+            self._record_failure(row, str(masked))
             # The error it came from holds the values of placeholders: no traceback may lead there.
-            raise type(error)(message, **error.details) from None
-
-    def _definition_text(self) -> str:
-        return self.backfill.definition.text
+            raise masked from None
 
     def _batch(self, row: BackfillRow) -> BackfillRow | None:
         """Do the next batch with its watermark in one transaction; return the row as it is then, None at the end."""

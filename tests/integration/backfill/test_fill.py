@@ -337,6 +337,51 @@ def test_after_its_expand_script_and_before_its_contract_script(orders):
     assert orders.migrate("contract")["changed"] is False
 
 
+@pytest.mark.parametrize(("state", "done"), [("failed", 1), ("running", 1), ("running", 0)])
+def test_a_contract_script_that_was_stopped_in_the_middle_goes_on(orders, state, done):
+    """What it has dropped already is what the verify query would ask for."""
+    if not done and orders.transactional:
+        pytest.skip("here a statement and its count commit together")
+    orders.write("0007_x.sql", "CREATE TABLE extra (a int)")
+    text = "-- everup: transaction=none\nALTER TABLE orders DROP COLUMN profile_id;\nINSERT INTO nowhere VALUES (1)"
+    orders.write("0007_x.sql", text, phase="contract")
+    orders.migrate()
+    orders.backfill()
+    with pytest.raises(EverupError, match=r"0007_x\.sql:3:1: .*nowhere"):
+        orders.migrate("contract")
+    orders.execute(f"UPDATE everup_contract_history SET state = '{state}', statements_done = {done}")
+    orders.execute("CREATE TABLE nowhere (a int)")
+    assert orders.migrate("contract", check=True)["changed"]
+    assert orders.migrate("contract")["current"] == "0007"
+    assert orders.query("SELECT a FROM nowhere") == [(1,)]
+
+
+def test_a_contract_script_that_failed_before_its_first_statement_is_asked_again(orders):
+    orders.write("0007_x.sql", "CREATE TABLE extra (a int)")
+    orders.write("0007_x.sql", "DROP TABLE nowhere", phase="contract")
+    orders.migrate()
+    orders.backfill()
+    with pytest.raises(EverupError, match="nowhere"):
+        orders.migrate("contract")
+    orders.execute("UPDATE orders SET profile_id = NULL WHERE id < 4")
+    with pytest.raises(EverupError, match="3 rows are left to do by the verify query"):
+        orders.migrate("contract")
+
+
+def test_a_verify_query_that_the_database_refuses_is_named_and_shows_no_placeholder(orders):
+    text = FILL + "verify: SELECT count(*) FROM ${word} WHERE profile_id IS NULL\n"
+    orders.write("0007_fill.yml", text, phase="backfill")
+    orders.write("0007_x.sql", "CREATE TABLE extra (a int)")
+    orders.write("0007_x.sql", "DROP TABLE extra", phase="contract")
+    orders.migrate(placeholders={"word": "orders"})
+    orders.backfill(placeholders={"word": "orders"})
+    with pytest.raises(EverupError, match=r"^backfill/0007_fill\.yml: verify: .*\$\{word\}") as caught:
+        orders.migrate("contract", placeholders={"word": "hunter2"})
+    shown = repr([str(caught.value), caught.value.details, caught.value.__cause__])
+    assert "hunter2" not in shown
+    assert caught.value.__suppress_context__
+
+
 def test_versions_in_order_and_a_target(orders):
     orders.write(
         "0010_more.yml", FILL.replace("client_id\n", "client_id + 1\n").replace("IS NULL", "= client_id"), phase="backfill"
@@ -355,6 +400,7 @@ def test_findings_of_a_folder_are_listed_at_once(orders):
     orders.write("nonsense.yml", FILL, phase="backfill")
     orders.write("0008_x.yml", FILL + "wher: x\n", phase="backfill")
     orders.write("0009_x.sql", "UPDATE orders SET id = 1", phase="backfill")
+    orders.write("old/0010_x.yaml", FILL, phase="backfill")
     for run in (orders.backfill, orders.migrate, orders.inform):
         with pytest.raises(EverupError) as caught:
             run()
@@ -363,4 +409,5 @@ def test_findings_of_a_folder_are_listed_at_once(orders):
         assert "backfill/nonsense.yml:1:1: the name is not VERSION_description.yml" in message
         assert "backfill/0008_x.yml:9:1: 'wher' is unknown: did you mean 'where'?" in message
         assert "backfill/0009_x.sql:1:1: a backfill is a .yml file" in message
+        assert "backfill/old:1:1: scripts in a subfolder are not run: move them up" in message
     assert wrong(orders) == 100

@@ -63,6 +63,18 @@ def test_a_version_in_the_name_waits_for_its_expand_and_until_for_its_contract(s
     assert shop.assert_all()["not_due"] == ["tests/0002_more.sql"]
 
 
+@pytest.mark.parametrize(("state", "done", "over"), [("failed", 1, True), ("running", 0, True), ("failed", 0, False)])
+def test_until_is_over_once_its_contract_script_has_begun_to_take_away(shop, state, done, over):
+    assertion(shop, "0002_more.sql", "-- everup: until=2\nSELECT id FROM log WHERE more < 0")
+    shop.migrate()
+    shop.write("2_less.sql", "DROP TABLE nowhere", phase="contract")
+    with pytest.raises(EverupError, match="nowhere"):
+        shop.migrate("contract")
+    shop.execute(f"UPDATE everup_contract_history SET state = '{state}', statements_done = {done}")
+    result = shop.assert_all()
+    assert (result["not_due"] == ["tests/0002_more.sql"], result["passed"]) == (over, 0 if over else 1)
+
+
 def test_a_database_without_a_ledger_is_only_asked_what_always_holds(db):
     assertion(db, "0001_x.sql", "SELECT nothing")
     assertion(db, "x.sql", "SELECT 1 AS a WHERE 1 = 0")

@@ -62,6 +62,81 @@ def test_a_baseline_needs_a_script_of_its_version(shop):
         shop.amend("baseline")
 
 
+FILL = "table: {table}\nkey: a\nset: {{a: a + 1}}\nverify: SELECT 0\n"
+
+
+@pytest.fixture
+def fills(shop):
+    """Backfills of the scripts 2 and 3, and one of 2.5 that has no script."""
+    for version, table in (("2", "second"), ("2.5", "second"), ("3", "third")):
+        shop.write(f"{version}_fill.yml", FILL.format(table=table), phase="backfill")
+    return shop
+
+
+def finished(db):
+    return [row["version"] for row in db.inform()["backfills"] if row["state"] == "finished"]
+
+
+def test_a_baseline_counts_the_backfills_up_to_it(fills):
+    planned = fills.amend("baseline", check=True, version="2.0")
+    assert changed(planned) == [("applied", "1"), ("applied", "2"), ("finished", "2")]
+    assert fills.tables() == set()
+    assert changed(fills.amend("baseline", version="2", reason="old")) == changed(planned)
+    detail = next(detail for _what, detail in events(fills) if detail["change"] == "finished")
+    assert (detail["phase"], detail["reason"]) == ("expand", "old")
+    assert finished(fills) == ["2"]
+    assert not fills.amend("baseline", version="2")["changed"]
+    assert changed(fills.amend("baseline", version="3")) == [("applied", "3"), ("finished", "2.5"), ("finished", "3")]
+    assert (fills.migrate()["changed"], fills.backfill()["changed"]) == (False, False)
+
+
+def test_a_baseline_can_leave_the_backfills_to_expand(fills):
+    assert changed(fills.amend("baseline", version="2", backfills=False)) == [("applied", "1"), ("applied", "2")]
+    assert finished(fills) == []
+    assert changed(fills.amend("baseline", version="2")) == [("finished", "2")]
+
+
+def test_a_backfill_that_has_begun_is_counted_only_by_its_own_version(fills):
+    fills.amend("baseline", version="3", backfills=False)
+    with pytest.raises(EverupError, match="table second does not exist"):
+        fills.backfill()
+    fills.execute("CREATE TABLE second (a int NOT NULL PRIMARY KEY)")
+    fills.execute("INSERT INTO second VALUES (1)")
+    fills.write("2_fill.yml", FILL.format(table="second").replace("SELECT 0", "SELECT 1"), phase="backfill")
+    with pytest.raises(EverupError, match="1 rows are left"):
+        fills.backfill()
+    with pytest.raises(EverupError, match=r"^backfill/2_fill\.yml began and did not come to its end: .*mark_applied"):
+        fills.amend("baseline", version="3")
+    assert not fills.amend("mark_applied", version="2")["changed"]
+    assert changed(fills.amend("mark_applied", version="2", backfills=True)) == [("finished", "2")]
+    assert changed(fills.amend("mark_applied", version="2.5", backfills=True)) == [("finished", "2.5")]
+    assert not fills.amend("mark_applied", version="2", backfills=True)["changed"]
+    assert finished(fills) == ["2", "2.5"]
+
+
+def test_a_script_that_is_marked_leaves_its_backfill_unless_told(fills):
+    assert changed(fills.amend("mark_applied", version="2")) == [("applied", "2")]
+    assert changed(fills.amend("mark_applied", version="3", backfills=True)) == [("applied", "3"), ("finished", "3")]
+    assert finished(fills) == ["3"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"action": "forget", "version": "2"}, {"action": "baseline", "version": "2", "phase": "contract"}]
+)
+def test_only_expand_counts_backfills(fills, options):
+    fills.write("2_less.sql", "DROP TABLE first", phase="contract")
+    with pytest.raises(EverupError, match="backfills is for baseline, adopt, mark_applied of the expand phase"):
+        fills.amend(**options, backfills=True)
+    assert {"finished"}.isdisjoint(what for what, _version in changed(fills.amend(**options)))
+
+
+def test_an_adoption_counts_the_backfills_of_what_it_takes_over(fills):
+    flyway(fills, ("1", "V1__first.sql", FIRST, 1), ("2", "V2__second.sql", SECOND, 1))
+    assert changed(fills.amend("adopt", from_tool="flyway")) == [("applied", "1"), ("applied", "2"), ("finished", "2")]
+    assert not fills.amend("adopt", from_tool="flyway")["changed"]
+    assert finished(fills) == ["2"]
+
+
 def test_a_checksum_is_recorded_anew(shop):
     shop.migrate()
     shop.write("V2__second.sql", "CREATE TABLE second (a int); -- a comment")
@@ -114,11 +189,13 @@ def test_a_script_whose_file_is_gone_stops_the_run_until_it_is_forgotten(shop):
 
 
 def flyway(db, *rows):
-    names = "installed_rank int, version varchar(50), script varchar(200), checksum int, success int"
+    """Each row is version, script, checksum, success and, where it is not SQL, its type."""
+    names = "installed_rank int, version varchar(50), type varchar(20), script varchar(200), checksum int, success int"
     db.execute(f"CREATE TABLE flyway_schema_history ({names})")
-    for rank, (version, script, checksum, success) in enumerate(rows):
-        values = f"{rank}, {repr(version) if version else 'NULL'}, '{script}', {checksum}, {success}"
-        db.execute(f"INSERT INTO flyway_schema_history VALUES ({values})")
+    # The tool writes them in the order of their ranks, and no database promises to read them so.
+    for rank, (version, script, checksum, success, *kind) in reversed(list(enumerate(rows))):
+        values = f"{repr(version) if version else 'NULL'}, '{kind[0] if kind else 'SQL'}', '{script}', {checksum}, {success}"
+        db.execute(f"INSERT INTO flyway_schema_history VALUES ({rank}, {values})")
 
 
 FIRST = flyway_checksum("CREATE TABLE first (a int);\n")
@@ -138,6 +215,68 @@ def test_flyways_history_is_taken_over_with_its_checksums(shop):
     assert [script["version"] for script in shop.migrate()["applied"]] == ["3"]
     assert own_tables(shop) == {"flyway_schema_history", "third"}
     assert not shop.amend("adopt", from_tool="flyway")["changed"]
+
+
+BASELINE = "<< Flyway Baseline >>"
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            [("1", "V1__first.sql", FIRST, 1), ("2", "V2__second.sql", SECOND, 1), ("2", "U2__second.sql", 5, 1, "UNDO_SQL")],
+            ["1"],
+        ),
+        (
+            [
+                *[("1", "V1__first.sql", FIRST, 1), ("2", "V2__second.sql", SECOND, 1), ("2.0", "U2__x.sql", 5, 1, "UNDO_SQL")],
+                ("2", "V2__second.sql", SECOND, 1),
+            ],
+            ["1", "2"],
+        ),
+        ([("1", "V1__first.sql", FIRST, 1), ("9", "V9__gone.sql", 5, 1), ("9", "V9__gone.sql", 5, 1, "DELETE")], ["1"]),
+        ([("2", BASELINE, "NULL", 1, "BASELINE")], ["1", "2"]),
+        ([("2.5", BASELINE, "NULL", 1, "BASELINE"), ("3", "V3__third.sql", 7, 1, "JDBC")], ["1", "2", "3"]),
+        ([("0", BASELINE, "NULL", 1, "BASELINE"), ("1", "V1__first.sql", FIRST, 1)], ["1"]),
+        ([("2", "B2__all.sql", 5, 1, "SQL_BASELINE")], ["1", "2"]),
+        ([(None, '"public"', "NULL", 1, "SCHEMA"), ("1", "V1__first.sql", FIRST, 1)], ["1"]),
+    ],
+)
+def test_flyways_last_row_of_a_version_decides(shop, rows, expected):
+    flyway(shop, *rows)
+    taken = shop.amend("adopt", from_tool="flyway", accept_changed=True)
+    assert ([version for _what, version in changed(taken)], taken["left_out"]) == (expected, [])
+    assert applied(shop) == expected
+
+
+def test_an_undo_that_failed_in_flyway_is_refused(shop):
+    flyway(shop, ("1", "V1__first.sql", FIRST, 1), ("1", "U1__first.sql", 5, 0, "UNDO_SQL"))
+    with pytest.raises(EverupError, match=r"U1__first\.sql has failed there"):
+        shop.amend("adopt", from_tool="flyway")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected", "left_out", "entries"),
+    [
+        ({}, ["1", "2"], [], [("db/V1__first.sql", 2), ("db/V2__second.sql", 1)]),
+        ({"db/V1__first.sql": ""}, ["2"], ["db/V1__first.sql"], [("db/V2__second.sql", 1)]),
+        (
+            {"db/V1__first.sql::two": "3"},
+            ["1", "2", "3"],
+            [],
+            [("db/V1__first.sql", 1), ("db/V1__first.sql::two", None), ("db/V2__second.sql", 1)],
+        ),
+    ],
+)
+def test_liquibases_change_sets_are_counted_by_file(shop, mapping, expected, left_out, entries):
+    table = quoted_name(shop, "DATABASECHANGELOG")
+    shop.execute(f"CREATE TABLE {table} (ID varchar(20), FILENAME varchar(200))")
+    for name, file in (("one", "V1__first"), ("two", "V1__first"), ("three", "V2__second")):
+        shop.execute(f"INSERT INTO {table} VALUES ('{name}', 'db/{file}.sql')")
+    taken = shop.amend("adopt", from_tool="liquibase", mapping=mapping)
+    assert ([version for _what, version in changed(taken)], taken["left_out"]) == (expected, left_out)
+    assert sorted((match["recorded"], match.get("change_sets")) for match in taken["mapping"]) == entries
+    assert {match["checksum"] for match in taken["mapping"]} == {"not comparable"}
 
 
 def test_what_does_not_fit_is_refused_as_a_whole(shop):
