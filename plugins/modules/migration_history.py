@@ -83,7 +83,6 @@ options:
       - One that began here and did not finish is refused with V(baseline) and V(adopt).
       - Only for the expand phase. The contract script of the version still asks the verify query whether rows are left.
     type: bool
-    version_added: 0.2.0
   reason:
     description: Why; kept with each event.
     type: str

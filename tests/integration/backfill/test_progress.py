@@ -98,3 +98,12 @@ def test_the_expand_playbook_ends_with_the_backfills(play):
     assert (release["state"], release["reached"]) == ("expanded", "expanded")
     assert db.query("SELECT done, count(*) FROM orders GROUP BY done") == [(1, 600)]
     assert db.inform()["backfills"][0]["release_version"] == "2.4.0"
+
+
+def test_a_script_that_fails_still_marks_the_release_as_failed(play):
+    db = play.db
+    db.write("1_column.sql", "ALTER TABLE nowhere ADD note text")
+    extra = {"release_version": "2.4.0", "everup_database": db.options, "everup_migrations": str(db.folder)}
+    code, out = play(playbook=EXPAND, expand_backfill_time_budget="100ms", **extra)
+    assert code != 0 and "nowhere" in out
+    assert db.release_info(version="2.4.0")["release"]["state"] == "failed"
