@@ -240,7 +240,7 @@ class Runner:
         if same and row.state == RUNNING and done < len(script.statements):
             happened = recovery.has_happened(self.db, script, done + 1)
             done += 1 if happened or (happened is None and repair == "applied") else 0
-        session = recovery.session_statements(self.db, script, done)
+        session = recovery.session_statements(self.db, script, done, self.history.phase)
         with self.db.transaction():
             self._fence()
             if same:
