@@ -39,12 +39,16 @@ class Row:
 class History:
     """The history of one phase.
 
+    Attributes:
+        begins_again: a script that did not come to its end runs again from its first statement, whatever it did.
+
     Parameters:
         ledger: the collection's own tables.
         phase: ``expand`` or ``contract``.
     """
 
     key: Callable = Version
+    begins_again = False
 
     def __init__(self, ledger: Ledger, phase: str) -> None:
         self.ledger = ledger
