@@ -8,7 +8,14 @@ from .._errors import EverupError
 
 
 class DatabaseError(EverupError):
-    """The database refused a statement or a connection; the message is the server's own, made readable."""
+    """The database refused a statement or a connection; the message is the server's own, made readable.
+
+    Attributes:
+        in_doubt: what to do about a statement that may have committed a part of itself before it failed; empty for one that
+            has left nothing.
+    """
+
+    in_doubt: str = ""
 
 
 class LockTimeout(DatabaseError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .engines.base import Engine
@@ -174,7 +175,8 @@ class Ledger:
             if not self._is_current():
                 self._create()
         finally:
-            self.db.release_session_lock(lock)
+            with suppress(DatabaseError):  # a session that is gone has no lock, and its error is not the one to see
+                self.db.release_session_lock(lock)
 
     def _is_current(self) -> bool:
         if not self.exists():

@@ -39,19 +39,23 @@ class Row:
 class History:
     """The history of one phase.
 
+    Attributes:
+        begins_again: a script that did not come to its end runs again from its first statement, whatever it did.
+
     Parameters:
         ledger: the collection's own tables.
         phase: ``expand`` or ``contract``.
     """
 
     key: Callable = Version
+    begins_again = False
 
     def __init__(self, ledger: Ledger, phase: str) -> None:
         self.ledger = ledger
         self._db = ledger.db
         self.phase = phase
         self.table = self._db.table(ledger.names.history(phase))
-        # How the table spells a version: a file may have been renamed from 7 to 0007 since its row was written.
+        # How the table spelt a version when it was last read: a file may have been renamed from 7 to 0007 since then.
         self._spelt: dict = {}
         self._exists = False
 
@@ -66,8 +70,10 @@ class History:
         self._spelt = {row.version: str(row.version) for row in rows}
         return sorted(rows, key=lambda row: row.version)
 
-    def _key(self, migration: Migration) -> str:
-        return self._spelt.get(migration.version, str(migration.version))
+    def _spellings(self, migration: Migration) -> tuple[str, str]:
+        """Return the spelling that was read and the file's: which one the row has depends on what was rolled back since."""
+        own = str(migration.version)
+        return self._spelt.get(migration.version, own), own
 
     def row(self, version: Version) -> Row | None:
         """Return the row of one version as it is now."""
@@ -80,7 +86,8 @@ class History:
     def set_checksum(self, migration: Migration) -> None:
         """Record the text that the file has now."""
         self._db.execute(
-            f"UPDATE {self.table} SET checksum = ? WHERE version = ?", (migration.script.checksum, self._key(migration))
+            f"UPDATE {self.table} SET checksum = ? WHERE version IN (?, ?)",
+            (migration.script.checksum, *self._spellings(migration)),
         )
 
     def start(self, migration: Migration, release_version: str | None) -> None:
@@ -103,10 +110,12 @@ class History:
         self._insert(migration, APPLIED, total, self._db.later(-seconds), self._db.now(), release_version)
 
     def _clear(self, migration: Migration) -> None:
-        self._db.execute(f"DELETE FROM {self.table} WHERE version = ? AND state <> ?", (self._key(migration), APPLIED))
+        self._db.execute(
+            f"DELETE FROM {self.table} WHERE version IN (?, ?) AND state <> ?", (*self._spellings(migration), APPLIED)
+        )
 
     def _insert(self, migration: Migration, state: str, done: int, started: str, finished: str, release_version) -> None:
-        self._spelt[migration.version] = str(migration.version)
+        self._spelt.setdefault(migration.version, str(migration.version))
         self._db.execute(
             f"INSERT INTO {self.table} (version, description, script, checksum, state, statements_done,"
             f" statements_total, started_at, finished_at, applied_by, release_version)"
@@ -128,26 +137,35 @@ class History:
         """Mark a script as running again behind its first statements, so that another crash is told apart from this one."""
         self._db.execute(
             f"UPDATE {self.table} SET state = ?, statements_done = ?, error = NULL, finished_at = NULL, applied_by = ?,"
-            " release_version = ? WHERE version = ? AND state <> ?",
-            (RUNNING, done, whoami(), release_version, self._key(migration), APPLIED),
+            " release_version = ? WHERE version IN (?, ?) AND state <> ?",
+            (RUNNING, done, whoami(), release_version, *self._spellings(migration), APPLIED),
         )
 
     def progress(self, migration: Migration, done: int) -> None:
         """Record how many statements of a running script have ended."""
-        self._db.execute(f"UPDATE {self.table} SET statements_done = ? WHERE version = ?", (done, self._key(migration)))
+        self._db.execute(
+            f"UPDATE {self.table} SET statements_done = ? WHERE version IN (?, ?)", (done, *self._spellings(migration))
+        )
 
     def finish(self, migration: Migration) -> None:
         """Mark a script as applied."""
         self._db.execute(
             f"UPDATE {self.table} SET state = ?, statements_done = statements_total, error = NULL,"
-            f" finished_at = {self._db.now()} WHERE version = ?",
-            (APPLIED, self._key(migration)),
+            f" finished_at = {self._db.now()} WHERE version IN (?, ?)",
+            (APPLIED, *self._spellings(migration)),
         )
 
     def fail(self, migration: Migration, error: str, done: int = 0) -> None:
         """Mark a script as failed, with what the database said and how many of its statements stay."""
         self._db.execute(
             f"UPDATE {self.table} SET state = ?, error = ?, statements_done = ?, finished_at = {self._db.now()}"
-            " WHERE version = ? AND state <> ?",
-            (FAILED, error, done, self._key(migration), APPLIED),
+            " WHERE version IN (?, ?) AND state <> ?",
+            (FAILED, error, done, *self._spellings(migration), APPLIED),
+        )
+
+    def leave_in_doubt(self, migration: Migration, error: str, done: int) -> None:
+        """Leave a script running behind its first statements, with what the database said of the next one: the next run asks."""
+        self._db.execute(
+            f"UPDATE {self.table} SET state = ?, error = ?, statements_done = ? WHERE version IN (?, ?) AND state <> ?",
+            (RUNNING, error, done, *self._spellings(migration), APPLIED),
         )

@@ -56,7 +56,8 @@ def with_lock_budget(
 
     Parameters:
         db: the engine.
-        attempt: raises LockTimeout when it has not got its locks, and has then left nothing behind.
+        attempt: raises LockTimeout when it has not got its locks, and has then left nothing behind; one that may have left
+            something is in doubt, and not tried again.
         budget: seconds over all tries.
         lock_timeout: seconds that the session waits at most for one lock, which decides when to look who blocks.
         jitter: returns a factor in [0, 1).
@@ -76,7 +77,7 @@ def with_lock_budget(
         except LockTimeout as error:
             seen = watch.seen or seen
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or error.in_doubt:
                 raise spent(error, tries, seen) from None
             time.sleep(min(pause * (0.5 + jitter() / 2), left))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

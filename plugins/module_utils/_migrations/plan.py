@@ -107,7 +107,7 @@ def check_plan(
         newest = max(row.version for row in plan.applied)
         findings += [
             f"{m.source}:1:1: version {m.version} is older than {newest}, which is applied: give it a newer version, or, if the "
-            f"order does not matter, run this with {_option(phase, 'out_of_order', 'true')}"
+            f"order does not matter, run this with {option_text(phase, 'out_of_order', 'true')}"
             for m in plan.pending
             if m.version < newest
         ]
@@ -116,13 +116,15 @@ def check_plan(
     if not ignore_missing:
         findings += [
             f"{row.script}:1:1: is in the history since {row.started_at}, and its file is gone: is this an older checkout of the "
-            f"folder? Put the file back, or run this with {_option(phase, 'ignore_missing', 'true')}"
+            f"folder? Put the file back, or run this with {option_text(phase, 'ignore_missing', 'true')}"
             for row in plan.missing
             if row.state == APPLIED
         ]
     findings += more
+    gone = {row.version for row in plan.missing}
+    findings += [_interrupted_and_gone(phase, row) for row in plan.interrupted if row.version in gone]
     if not repair:
-        doubtful = [row for row in plan.interrupted if row.version not in known]
+        doubtful = [row for row in plan.interrupted if row.version not in known | gone]
         findings += [problem for row in doubtful for problem in _interrupted(phase, row, plan)]
     if findings:
         raise EverupError(
@@ -131,7 +133,7 @@ def check_plan(
         )
 
 
-def _option(phase: str, name: str, value: str) -> str:
+def option_text(phase: str, name: str, value: str) -> str:
     """Write an option of the module, and the variable that gives it to the module in the playbooks."""
     return f"{name}={value} (of the playbooks: -e {phase}_{name}={value})"
 
@@ -147,7 +149,7 @@ def _edited(phase: str, migration: Migration, row: Row) -> str:
     return (
         f"{migration.source}:1:1: the file changed after {row.statements_done} of {row.statements_total} statements of its old "
         f"text had run {then}: put the old text back, or run the new text from its first statement with "
-        + _option(phase, "repair", "retry")
+        + option_text(phase, "repair", "retry")
     )
 
 
@@ -168,6 +170,15 @@ def _without_expand(plan: Plan, expand_rows: list[Row], expand_files: list[Migra
     return findings
 
 
+def _interrupted_and_gone(phase: str, row: Row) -> str:
+    """Name a script that stopped in mid-way and whose file no run finds, so that none can bring it to its end."""
+    return (
+        f"{row.script}:1:1: was interrupted after {row.statements_done} of {row.statements_total} statements at "
+        f"{row.started_at} by {row.applied_by}, and its file is gone: put the file back, or, once nothing of it is left to do or "
+        f"to undo, take the row out with migration_history (action=forget, phase={phase}, version={row.version})"
+    )
+
+
 def _interrupted(phase: str, row: Row, plan: Plan) -> list[str]:
     """Name a script that stopped in mid-way outside a transaction, unless it says that it may be repeated."""
     script = next((m.script for m in plan.pending if m.version == row.version), None)
@@ -181,6 +192,6 @@ def _interrupted(phase: str, row: Row, plan: Plan) -> list[str]:
     return [
         f"{row.script}:1:1: was interrupted after {row.statements_done} of {row.statements_total} statements at "
         f"{row.started_at} by {row.applied_by}; statement {number}{place} may or may not have happened. Look at the database, "
-        f"then run again with {_option(phase, 'repair', 'applied')} if it has, or with {_option(phase, 'repair', 'retry')} if it "
-        "has not"
+        f"then run again with {option_text(phase, 'repair', 'applied')} if it has, or with "
+        f"{option_text(phase, 'repair', 'retry')} if it has not"
     ]

@@ -12,6 +12,7 @@ from .._db.lexis import Statement
 from .._db.questions import Question, is_repeatable, questions_of
 from .._db.script import Script
 from .._errors import EverupError
+from .plan import option_text
 
 _OF_A_TABLE = ("column", "index", "constraint", "primary_key")
 
@@ -61,7 +62,7 @@ def _in_database(question: Question, home: str) -> Question:
     return replace(question, **{part: (home, *name)}) if len(name) == 1 else question
 
 
-def session_statements(db: Engine, script: Script, done: int) -> list[Statement]:
+def session_statements(db: Engine, script: Script, done: int, phase: str) -> list[Statement]:
     """Return the statements that make the session what the rest of a script expects, such as USE and SET.
 
     Raises:
@@ -74,8 +75,8 @@ def session_statements(db: Engine, script: Script, done: int) -> list[Statement]
             raise EverupError(
                 f"{script.source}:{statement.line}:{statement.column}: statement {number} of {len(script.statements)} left "
                 f"something in the session of a run that is over, and the statements from {done + 1} on ask for it. Put what is "
-                "left to do into the file, and run it from its first statement with repair=retry (of the playbooks: "
-                "-e expand_repair=retry)."
+                "left to do into the file, and run it from its first statement with "
+                f"{option_text(phase, 'repair', 'retry')}."
             )
     return again
 

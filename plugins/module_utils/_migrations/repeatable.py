@@ -37,6 +37,7 @@ class RepeatableHistory(History):
     """
 
     key = str
+    begins_again = True
 
     def __init__(self, ledger) -> None:
         super().__init__(ledger, REPEATABLE)

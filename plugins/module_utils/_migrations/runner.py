@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Callable
@@ -19,8 +20,10 @@ from . import recovery
 from .files import Migration
 from .history import RUNNING, History
 from .locks import take_session_lock, with_lock_budget
+from .plan import option_text
 
 _LEAST_LOCK_TIMEOUT_SECONDS = 0.05
+_WHOLE = 0.95  # so much of a lock time-out counts as all of it
 
 
 @dataclass
@@ -85,8 +88,9 @@ class Runner:
         return self.db.session_lock_holder(self._lock_name())
 
     def release_session_lock(self) -> None:
-        """Give the session lock back."""
-        self.db.release_session_lock(self._lock_name())
+        """Give the session lock back; a session that is gone has none, and its error is not the one to see."""
+        with suppress(DatabaseError):
+            self.db.release_session_lock(self._lock_name())
 
     def _lock_name(self) -> str:
         return f"everup migration {self.ledger.names.steps}"
@@ -142,8 +146,8 @@ class Runner:
             self._check_fence()
             with self.db.transaction():
                 self.db.begin_script()
-                self._run_within_lock_timeout(migration)
-                self.db.reset_session(lock_timeout)
+                left = self._run_within_lock_timeout(migration)
+                self.db.reset_session(left)
                 self.history.record_applied(migration, self.release_version, time.monotonic() - started)
                 self.ledger.event(
                     "script_applied",
@@ -152,26 +156,38 @@ class Runner:
                     release=self.release_version,
                 )
                 self._fence()
-            self._lock_timeout_set = lock_timeout
+            self._lock_timeout_set = left
         except BaseException as error:
             self._reset_session()
-            if isinstance(error, DatabaseError) and not isinstance(error, LockTimeout):
+            if not isinstance(error, DatabaseError):
+                raise
+            error = self._placed(migration, error)
+            if not isinstance(error, LockTimeout):
                 self._record_failure(migration, error)
-            raise
+            raise error from None
+        if left != lock_timeout:
+            self.db.set_lock_timeout(lock_timeout)
+            self._lock_timeout_set = lock_timeout
 
-    def _run_within_lock_timeout(self, migration: Migration) -> None:
-        """Run the statements so that the locks already held are not kept waiting for the next one.
+    def _run_within_lock_timeout(self, migration: Migration) -> float:
+        """Run the statements so that the locks already held are not kept waiting for the next one; return what is left.
 
         The first statement may wait for the whole lock time-out, which is set. Once it has its lock, the application waits
-        behind us, so each further one gets what is left of the same time-out.
+        behind us, so each further one, the bookkeeping and the commit get what is left of the same time-out.
         """
         started = time.monotonic()
         lock_timeout = self._lock_timeout(migration)
+
+        def left() -> float:
+            return max(lock_timeout - (time.monotonic() - started), _LEAST_LOCK_TIMEOUT_SECONDS)
+
         for number, statement in enumerate(migration.script.statements):
             if number:
-                left = lock_timeout - (time.monotonic() - started)
-                self.db.set_lock_timeout(max(left, _LEAST_LOCK_TIMEOUT_SECONDS))
+                self.db.set_lock_timeout(left())
             self._run_statement(migration, statement)
+        remaining = left()
+        # Most scripts take no time worth mentioning: the whole time-out, which the next one needs, saves a round trip there.
+        return lock_timeout if remaining > lock_timeout * _WHOLE else remaining
 
     def _reset_session(self) -> None:
         """Undo what we and the script have set; a session that is gone has nothing set."""
@@ -183,15 +199,27 @@ class Runner:
 
     def _run_statement(self, migration: Migration, statement: Statement) -> None:
         """Run one statement; whatever the server says of it is told with its place and without placeholder values."""
-        script = migration.script
+        timeout = migration.script.directives.statement_timeout
         try:
-            if script.directives.statement_timeout is not None:
-                self.db.set_statement_timeout(script.directives.statement_timeout)
+            if timeout is not None:
+                self.db.set_statement_timeout(timeout)
             self.db.run_script_statement(statement)
         except DatabaseError as error:
-            message = f"{migration.source}:{statement.line}:{statement.column}: {script.mask(str(error))}"
             # The error it came from holds the values: no traceback may lead there.
-            raise type(error)(message, **error.details) from None
+            raise self._placed(migration, error, statement) from None
+
+    @staticmethod
+    def _placed(migration: Migration, error: DatabaseError, statement: Statement | None = None) -> DatabaseError:
+        """Return an error with its place and without placeholder values, as it is when it has them already.
+
+        What comes with the COMMIT, such as a deferred constraint, has no statement: the script itself is its place.
+        """
+        if str(error).startswith(f"{migration.source}:"):
+            return error
+        line, column = (statement.line, statement.column) if statement else (1, 1)
+        placed = type(error)(f"{migration.source}:{line}:{column}: {migration.script.mask(str(error))}", **error.details)
+        placed.in_doubt = error.in_doubt
+        return placed
 
     def _lock_timeout(self, migration: Migration, statement: Statement | None = None) -> float:
         """Return the script's own lock time-out or the run's; an online statement, which nobody waits for, has the budget."""
@@ -204,9 +232,11 @@ class Runner:
     def _statement_by_statement(self, migration: Migration, repair: str | None) -> int:
         """Run a script outside a transaction, recording with or after each statement how many are done."""
         statements = migration.script.statements
-        done = self._go_on_from(migration, repair)
+        done: int | None = None
         tries = 1
         try:
+            done, session = self._go_on_from(migration, repair)
+            self._make_session(migration, session)
             for number, statement in enumerate(statements[done:], start=done + 1):
                 attempt = partial(self._one_statement, migration, number)
                 kept = f"{done} of {len(statements)} statements of the script were applied and stay; number {number} was not"
@@ -225,14 +255,16 @@ class Runner:
                     release=self.release_version,
                 )
         except (DatabaseError, LeaseLost) as error:
-            self._record_failure(migration, error, done)
+            # A row that was not marked yet knows better than we do where the script goes on.
+            if done is not None:
+                self._record_failure(migration, error, done)
             raise
         finally:
             self._reset_session()
         return tries
 
-    def _go_on_from(self, migration: Migration, repair: str | None) -> int:
-        """Mark the script as running and return how many of its statements are done."""
+    def _go_on_from(self, migration: Migration, repair: str | None) -> tuple[int, list[Statement]]:
+        """Mark the script as running; return how many of its statements are done, and those that the session needs again."""
         script = migration.script
         row = self.history.row(migration.version)
         same = row is not None and row.checksum == script.checksum
@@ -240,18 +272,29 @@ class Runner:
         if same and row.state == RUNNING and done < len(script.statements):
             happened = recovery.has_happened(self.db, script, done + 1)
             done += 1 if happened or (happened is None and repair == "applied") else 0
-        session = recovery.session_statements(self.db, script, done)
+        session = recovery.session_statements(self.db, script, done, self.history.phase)
         with self.db.transaction():
             self._fence()
             if same:
                 self.history.resume(migration, done, self.release_version)
             else:
                 self.history.start(migration, self.release_version)
-        for statement in session:
-            self.db.begin_script()
-            self._run_statement(migration, statement)
-            self.db.pause_script()
-        return done
+        return done, session
+
+    def _make_session(self, migration: Migration, statements: list[Statement]) -> None:
+        """Run again what the rest of the script expects of its session."""
+        try:
+            for statement in statements:
+                self._run_and_pause(migration, statement)
+        except BaseException:
+            self._pause_script()
+            raise
+
+    def _run_and_pause(self, migration: Migration, statement: Statement) -> None:
+        """Run one statement in the script's session; after an error, whose transaction ends first, the caller takes it back."""
+        self.db.begin_script()
+        self._run_statement(migration, statement)
+        self.db.pause_script()
 
     def _one_statement(self, migration: Migration, number: int) -> None:
         """Run one statement; where it can, together with the count of what is done."""
@@ -261,9 +304,7 @@ class Runner:
             self._check_fence()
             if self.db.joins_transaction(statement):
                 with self.db.transaction():
-                    self.db.begin_script()
-                    self._run_statement(migration, statement)
-                    self.db.pause_script()
+                    self._run_and_pause(migration, statement)
                     self.history.progress(migration, number)
                 return
             self.db.clear_carcass(statement)
@@ -271,12 +312,34 @@ class Runner:
                 # Killed now, it must not look as if this statement had done it.
                 with self.db.transaction():
                     self.history.fail(migration, f"statement {number} found its work done before it began", number - 1)
-            self.db.begin_script()
-            self._run_statement(migration, statement)
-            self.db.pause_script()
-        except BaseException:
+            self._run_to_its_end(migration, number)
+        except BaseException as error:
             self._pause_script()
+            if isinstance(error, DatabaseError):
+                raise self._placed(migration, error, statement) from None
             raise
+
+    def _run_to_its_end(self, migration: Migration, number: int) -> None:
+        """Run one statement that no transaction holds; an error of one that may stay in part is in doubt.
+
+        In doubt is nothing that may run again: its script says so, or begins again at its first statement anyway.
+        """
+        script, statement = migration.script, migration.script.statements[number - 1]
+        try:
+            self._run_and_pause(migration, statement)
+        except DatabaseError as error:
+            if script.directives.idempotent or self.history.begins_again or self.db.is_atomic(statement):
+                raise
+            advice = (
+                f"Statement {number} of {len(script.statements)} can commit in the middle of itself, so that a part of it may "
+                f"stay, and it is not tried again by itself. Look at the database, then run this again with "
+                f"{option_text(self.history.phase, 'repair', 'applied')} if nothing of it is missing, or with "
+                f"{option_text(self.history.phase, 'repair', 'retry')} if it may run from its beginning."
+            )
+            message = str(error) if isinstance(error, LockTimeout) else f"{error}. {advice}"
+            doubtful = type(error)(message, **error.details)
+            doubtful.in_doubt = advice
+            raise doubtful from None
 
     def _pause_script(self) -> None:
         """Take the session back after an error, which is what the caller must see."""
@@ -292,7 +355,8 @@ class Runner:
             with self.db.transaction():
                 if not done:
                     self.history.start(migration, self.release_version)
-                self.history.fail(migration, str(error), done)
+                in_doubt = isinstance(error, DatabaseError) and error.in_doubt
+                (self.history.leave_in_doubt if in_doubt else self.history.fail)(migration, str(error), done)
                 self.ledger.event("script_failed", subject=migration.source, error=str(error))
         except DatabaseError:
             return
@@ -312,16 +376,21 @@ class Runner:
             self.limits.lock_budget,
             self._lock_timeout(migration, statement),
             self.jitter,
-            lambda error, tries, seen: self._budget_spent(migration, error, tries, seen, otherwise),
+            lambda error, tries, seen: self._budget_spent(
+                error, tries, seen, self._lock_timeout(migration, statement), otherwise
+            ),
         )
 
     def _budget_spent(
-        self, migration: Migration, error: LockTimeout, tries: int, seen: list[Blocker], otherwise: str
+        self, error: LockTimeout, tries: int, seen: list[Blocker], lock_timeout: float, otherwise: str
     ) -> LockTimeout:
         named = "; ".join(str(blocker) for blocker in seen) or "not visible to this user"
         message = (
-            f"{error}. No lock within {self.limits.lock_budget:.0f} s ({tries} tries of at most "
-            f"{self._lock_timeout(migration):g} s). Blocked by: {named}. {otherwise}: end that session or "
-            "wait for it, then run this again."
+            f"{error}. Blocked by: {named}. {error.in_doubt}"
+            if error.in_doubt
+            else f"{error}. No lock within {self.limits.lock_budget:.0f} s ({tries} tries of at most {lock_timeout:g} s). "
+            f"Blocked by: {named}. {otherwise}: end that session or wait for it, then run this again."
         )
-        return LockTimeout(message, blockers=[blocker.as_dict() for blocker in seen], tries=tries)
+        spent = LockTimeout(message, blockers=[blocker.as_dict() for blocker in seen], tries=tries)
+        spent.in_doubt = error.in_doubt
+        return spent

@@ -4,6 +4,8 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._db.errors import LockTimeout
+from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.modules import migration, migration_info
 from ansible_collections.everup.deploy.tests.support.databases import TRANSACTIONAL, run_main
@@ -323,3 +325,49 @@ def test_the_ledger_stays_where_it_is_when_the_search_path_changes(postgresql_da
     db.migrate(expand_history_table="second_history", target="1")
     assert "second_history" in db.tables()
     assert db.query("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'shop'") == [(0,)]
+
+
+@pytest.mark.parametrize("head", ["", "-- everup: transaction=none\n"])
+def test_an_error_at_the_commit_names_the_script_and_no_value(postgresql_database, head):
+    db = postgresql_database
+    db.write(
+        "1_t.sql",
+        "CREATE TABLE t (a text);\nCREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION 'not %', NEW.a; END $$;\nCREATE CONSTRAINT TRIGGER c AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION f()",
+    )
+    db.write("2_x.sql", f"{head}SELECT 1;\nINSERT INTO t VALUES ('${{word}}')")
+    with pytest.raises(EverupError, match="not") as caught:
+        db.migrate(placeholders={"word": "hunter2"})
+    place = "3:1" if head else "1:1"
+    assert str(caught.value).startswith(f"expand/2_x.sql:{place}: PostgreSQL: ")
+    assert "not ${word}" in str(caught.value)
+    kept = db.query("SELECT state, error FROM everup_expand_history WHERE version = '2'")
+    assert kept == [("failed", str(caught.value))]
+    assert "hunter2" not in str(db.query("SELECT * FROM everup_event"))
+
+
+def test_a_server_that_goes_away_does_not_hide_where(postgresql_database):
+    db = postgresql_database
+    db.write("1_a.sql", "SELECT 1;\n  SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(EverupError, match=r"^expand/1_a\.sql:2:3: "):
+        db.migrate()
+
+
+@pytest.mark.parametrize("db", TRANSACTIONAL, indirect=True)
+def test_a_renamed_file_whose_first_try_is_rolled_back_has_one_row(db, monkeypatch):
+    db.write("7_x.sql", "nonsense")
+    with pytest.raises(EverupError):
+        db.migrate()
+    (db.folder / "expand/7_x.sql").unlink()
+    db.write("0007_x.sql", "SELECT 1")
+    real, failures = Ledger.event, [LockTimeout("busy")]
+
+    def event(*arguments, **details):
+        if failures:
+            raise failures.pop()
+        real(*arguments, **details)
+
+    monkeypatch.setattr(Ledger, "event", event)
+    assert db.migrate()["applied"][0]["tries"] == 2
+    assert db.query("SELECT version, state FROM everup_expand_history") == [("0007", "applied")]

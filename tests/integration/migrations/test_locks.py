@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.history import History
 
 LOCK_TIMEOUT, SLACK = 0.5, 0.3
 
@@ -170,6 +171,31 @@ def test_a_concurrent_index_has_the_whole_budget(orders):
         result = orders.migrate(lock_timeout="200ms", lock_budget="20s")
     assert result["applied"][0]["tries"] == 1
     assert application.longest < SLACK
+
+
+def test_the_lock_time_out_that_a_concurrent_index_had_is_named(orders):
+    orders.write("2_i.sql", "-- everup: transaction=none\nCREATE INDEX CONCURRENTLY i ON orders (id)")
+    refused = pytest.raises(EverupError, match=r"\(1 tries of at most 1 s\)")
+    with blocked(orders, sql="INSERT INTO orders VALUES (2)"), refused:
+        orders.migrate(lock_timeout="200ms", lock_budget="1s")
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0, 2000, 2000), (0.8, 500, 1250), (2.2, 50, 50)])
+def test_the_bookkeeping_gets_what_is_left_of_the_lock_time_out(orders, monkeypatch, seconds, least, most):
+    """The script's locks are held until the commit; behind it the session waits as long as ever."""
+    seen = []
+    real = History.record_applied
+
+    def record_applied(self, *arguments):
+        seen.append(self._db.query("SELECT setting::int AS ms FROM pg_settings WHERE name = 'lock_timeout'")[0]["ms"])
+        real(self, *arguments)
+
+    monkeypatch.setattr(History, "record_applied", record_applied)
+    orders.write("2_a.sql", f"SELECT pg_sleep({seconds})")
+    orders.write("3_a.sql", "CREATE TABLE seen AS SELECT current_setting('lock_timeout') AS l")
+    orders.migrate(lock_timeout="2s")
+    assert least <= seen[0] <= most
+    assert orders.query("SELECT l FROM seen") == [("2s",)]
 
 
 WRITER = """

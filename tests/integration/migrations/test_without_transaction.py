@@ -1,5 +1,6 @@
 """Scripts outside a transaction: what was done is known after every statement."""
 
+from contextlib import closing
 from hashlib import sha256
 
 import pytest
@@ -224,3 +225,88 @@ def test_a_run_whose_lease_is_taken_in_the_last_statement_does_not_finish(db):
     db.migrate()
     assert log(db) == ["a"]
     assert db.history()["2"]["state"] == "applied"
+
+
+@pytest.fixture
+def piecewise(db):
+    """A procedure that leaves a part of its work behind, then works at a table that the test may lock or leave out."""
+    begin, commit, end = (
+        ("LANGUAGE plpgsql AS $$ BEGIN", "COMMIT;", "END $$") if db.engine == "postgresql" else ("BEGIN", "", "END")
+    )
+    prepare(db, "INSERT INTO log VALUES ('a');\nCALL p();\nINSERT INTO log VALUES ('c')")
+    db.migrate(target="1")
+    db.execute(f"CREATE PROCEDURE p() {begin} INSERT INTO log VALUES ('part'); {commit} UPDATE other SET a = 1; {end}")
+    return db
+
+
+def in_doubt(db, match, **options):
+    with pytest.raises(EverupError, match=match) as caught:
+        db.migrate(**options)
+    message = str(caught.value)
+    assert message.startswith("expand/2_x.sql:3:1: ")
+    assert "Statement 2 of 3 can commit in the middle of itself, so that a part of it may stay" in message
+    assert "repair=applied (of the playbooks: -e expand_repair=applied) if nothing of it is missing" in message
+    assert log(db) == ["a", "part"]
+    row = db.history()["2"]
+    assert (row["state"], row["statements_done"]) == ("running", 1)
+    assert match in row["error"]
+    assert db.events()[-1] == "script_failed"
+    with pytest.raises(EverupError, match="may or may not have happened"):
+        db.migrate()
+    assert log(db) == ["a", "part"]
+    return caught.value
+
+
+@DOUBTFUL
+def test_a_part_of_a_failed_procedure_is_not_done_twice(piecewise):
+    db = piecewise
+    in_doubt(db, "other")
+    db.execute("CREATE TABLE other (a int)")
+    db.migrate(repair="retry")
+    assert log(db) == ["a", "part", "part", "c"]
+    assert (db.history()["2"]["state"], db.history()["2"]["error"]) == ("applied", None)
+
+
+@DOUBTFUL
+def test_a_procedure_that_got_no_lock_is_not_tried_again(piecewise):
+    db = piecewise
+    db.execute("CREATE TABLE other (a int)")
+    db.execute("INSERT INTO other VALUES (0)")
+    with closing(db.connect()) as connection:
+        connection.autocommit = False
+        connection.execute("UPDATE other SET a = 2")
+        error = in_doubt(db, "Blocked by: session ", lock_timeout="1s", lock_budget="30s")
+        connection.rollback()
+    assert error.details["tries"] == 1 and len(error.details["blockers"]) == 1
+    db.migrate(repair="applied")
+    assert log(db) == ["a", "part", "c"]
+
+
+@DOUBTFUL
+def test_an_idempotent_script_is_not_asked_about(piecewise):
+    db = piecewise
+    prepare(db, "INSERT INTO log VALUES ('a');\nCALL p()", head=HEAD + "-- everup: idempotent\n")
+    with pytest.raises(EverupError) as caught:
+        db.migrate()
+    assert "in the middle of itself" not in str(caught.value)
+    assert (db.history()["2"]["state"], db.history()["2"]["statements_done"]) == ("failed", 1)
+    db.execute("CREATE TABLE other (a int)")
+    db.migrate()
+    assert log(db) == ["a", "part", "part"]
+
+
+def test_a_session_that_cannot_be_made_again_is_told_and_kept(mariadb_database):
+    db = mariadb_database
+    with db.server.connect_admin() as admin:
+        admin.execute("CREATE DATABASE deploys")
+        admin.execute("GRANT ALL ON deploys.* TO 'shop'@'%'")
+    prepare(db, "USE deploys;\nINSERT INTO nowhere VALUES (1)")
+    with pytest.raises(EverupError, match="nowhere"):
+        db.migrate()
+    with db.server.connect_admin() as admin:
+        admin.execute("DROP DATABASE deploys")
+    with pytest.raises(EverupError, match=r"^expand/2_x\.sql:2:1: .*deploys"):
+        db.migrate()
+    row = db.history()["2"]
+    assert (row["state"], row["statements_done"]) == ("failed", 1)
+    assert "deploys" in row["error"]

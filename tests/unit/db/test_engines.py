@@ -6,7 +6,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._db.engines.mysql im
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.postgresql import PostgresqlEngine
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.sqlite import SqliteEngine
 from ansible_collections.everup.deploy.plugins.module_utils._db.errors import DatabaseError
-from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Names
+from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
 from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import ScriptError, split
 from ansible_collections.everup.deploy.plugins.module_utils._redact import odbc_parts
 
@@ -169,3 +169,61 @@ def test_names_that_are_refused(options, what):
 def test_names():
     names = Names.of({**DEFAULTS, "table_prefix": "", "contract_history_table": "Old"})
     assert (names.steps, names.history("expand"), names.history("contract")) == ("ledger", "expand_history", "Old")
+
+
+PIECEWISE = [
+    (MysqlEngine, "CALL p()"),
+    (MariadbEngine, "call p()"),
+    (MariadbEngine, "DELIMITER //\nBEGIN NOT ATOMIC DELETE FROM t; DELETE FROM u; END//\nDELIMITER ;"),
+    (MariadbEngine, "DELIMITER //\nWHILE @n > 0 DO DELETE FROM t LIMIT 9; SET @n = @n - 1; END WHILE//\nDELIMITER ;"),
+    (MariadbEngine, "SET STATEMENT max_statement_time = 9 FOR CALL p()"),
+    (MariadbEngine, "EXECUTE st"),
+    (MariadbEngine, "EXECUTE IMMEDIATE 'CALL p()'"),
+    (MariadbEngine, "EXECUTE IMMEDIATE concat('CALL ', @p)"),
+    (PostgresqlEngine, "CALL p()"),
+    (PostgresqlEngine, "DO $$ BEGIN DELETE FROM t; COMMIT; END $$"),
+    (PostgresqlEngine, "DO $$ BEGIN CALL p(); END $$"),
+    (PostgresqlEngine, "DO LANGUAGE plpython3u 'plpy.commit()'"),
+    (PostgresqlEngine, r"DO E'BEGIN \x43OMMIT; END'"),
+]
+WHOLE = [
+    (MysqlEngine, "ALTER TABLE t ADD a int"),
+    (MariadbEngine, "CREATE TABLE a (b int)"),
+    (MariadbEngine, "OPTIMIZE TABLE t"),
+    (MariadbEngine, "SET STATEMENT max_statement_time = 9 FOR ALTER TABLE t ADD a int"),
+    (MariadbEngine, "EXECUTE IMMEDIATE 'ALTER TABLE t ADD a int'"),
+    (PostgresqlEngine, "CREATE INDEX CONCURRENTLY i ON t (a)"),
+    (PostgresqlEngine, "VACUUM t"),
+    (PostgresqlEngine, "DO $$ BEGIN ALTER TABLE t ADD a int; END $$"),
+    (SqliteEngine, "VACUUM"),
+]
+
+
+@pytest.mark.parametrize(("engine", "sql", "atomic"), [(*case, False) for case in PIECEWISE] + [(*case, True) for case in WHOLE])
+def test_what_can_commit_in_the_middle_of_itself(engine, sql, atomic):
+    (statement,) = split(sql, engine.lexis, "x.sql")
+    assert object.__new__(engine).is_atomic(statement) is atomic
+
+
+def test_a_statement_behind_set_statement_is_no_setting():
+    """Run again as one when the script goes on, it would insert twice."""
+    (statement,) = split("SET STATEMENT max_statement_time = 9 FOR INSERT INTO t VALUES (1)", MariadbEngine.lexis, "x.sql")
+    assert object.__new__(MariadbEngine).session_state(statement) == ""
+
+
+class Gone(SqliteEngine):
+    """A server that dies while the ledger is created."""
+
+    def create_schema(self):
+        raise DatabaseError("the server went away")
+
+    def release_session_lock(self, name):
+        super().release_session_lock(name)
+        raise DatabaseError("no connection")
+
+
+def test_a_session_that_is_gone_does_not_hide_why(tmp_path):
+    db = Gone(str(tmp_path / "x.sqlite"), "tests", True)
+    with pytest.raises(DatabaseError, match="the server went away"):
+        Ledger(db, Names.of({"table_prefix": "everup_", "schema": ""})).ensure()
+    db.close()

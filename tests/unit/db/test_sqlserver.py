@@ -154,7 +154,9 @@ def test_a_batch_leaves_the_session_as_it_was(db, server, head, batch, what):
     line = 3 + bool(head)
     with pytest.raises(EverupError, match=rf"^expand/1_a\.sql:{line}:1: SQL Server: the batch {what}"):
         db.migrate()
-    assert db.history()["1"]["state"] == "failed", "the failure was written into the right database, by a session that is awake"
+    row = db.history()["1"]
+    assert f"the batch {what[:15]}" in row["error"], "it was written into the right database, by a session that is awake"
+    assert row["state"] == ("running" if head and batch.startswith("EXEC") else "failed")
     assert log(server) == []
     assert {session.trancount for session in server.sessions} == {0}
 
@@ -381,15 +383,50 @@ HEAD = "-- everup: transaction=none\n"
 
 def test_outside_a_transaction_a_batch_commits_with_its_count(db, server):
     """A batch that fails takes its own work back, and the next run goes on with it: GO 3 runs three times in all."""
-    db.write(
-        "1_a.sql", f"{HEAD}INSERT INTO log VALUES ('a')\nGO 3\nINSERT INTO log VALUES ('b'); EXEC fail 8134, 'Divide by zero'"
-    )
-    server.failures = [("INSERT INTO log", 1205, "Deadlocked")] * 2
+    db.write("1_a.sql", f"{HEAD}INSERT INTO log VALUES ('a')\nGO 3\nINSERT INTO log VALUES ('b'); ALTER TABLE log ADD extra int")
+    server.failures = [("INSERT INTO log", 1205, "Deadlocked")] * 2 + [("ALTER TABLE", 8134, "Divide by zero")]
     with pytest.raises(EverupError, match=r"^expand/1_a\.sql:4:1: SQL Server: .*Divide by zero"):
         db.migrate()
-    assert log(server)[:3] == ["a"] * 3
+    assert log(server) == ["a"] * 3
     row = db.history()["1"]
     assert (row["state"], row["statements_done"], row["statements_total"]) == ("failed", 3, 4)
+
+
+@pytest.mark.parametrize(("number", "text"), [(8134, "Divide by zero"), (1222, "Lock request time out period exceeded.")])
+def test_a_batch_that_commits_piece_by_piece_is_not_run_again_unasked(db, server, number, text):
+    db.write("1_a.sql", f"{HEAD}SELECT 1\nGO\nINSERT INTO log VALUES ('a'); EXEC fail {number}, '{text}'\nGO\nSELECT 2")
+    with pytest.raises(EverupError, match="Statement 2 of 3 can commit in the middle of itself"):
+        db.migrate(lock_budget="5s")
+    assert log(server) == ["a"]
+    row = db.history()["1"]
+    assert (row["state"], row["statements_done"]) == ("running", 1) and text in row["error"]
+    with pytest.raises(EverupError, match="may or may not have happened"):
+        db.migrate()
+    db.migrate(repair="applied")
+    assert (log(server), db.history()["1"]["state"]) == (["a"], "applied")
+
+
+@pytest.mark.parametrize(
+    ("batch", "atomic"),
+    [
+        ("CREATE INDEX i ON t (a) WHERE b = 1 WITH (ONLINE = ON)", True),
+        ("SET NOCOUNT ON; IF NOT EXISTS (SELECT 1 FROM t) ALTER INDEX i ON t REBUILD WITH (ONLINE = ON)", True),
+        ("ALTER TABLE t ALTER COLUMN a bigint NOT NULL WITH (ONLINE = ON)", True),
+        ("ALTER TABLE t DROP CONSTRAINT pk WITH (ONLINE = ON)", True),
+        ("ALTER DATABASE CURRENT SET RECOVERY SIMPLE WITH ROLLBACK IMMEDIATE", True),
+        ("INSERT INTO t VALUES (1); UPDATE t SET a = 1", True),  # joins a transaction
+        ("CREATE INDEX i ON t (a) WITH (ONLINE = ON) INSERT INTO t VALUES (1)", False),
+        ("SELECT a INTO u FROM t; ALTER INDEX i ON t REBUILD WITH (ONLINE = ON)", False),
+        ("WHILE 1 = 1 DELETE TOP (1000) FROM t", False),
+        ("EXEC fill", False),
+        ("fill; ALTER INDEX i ON t REBUILD WITH (ONLINE = ON)", False),
+        ("BACKUP LOG shop TO DISK = 'x'; BACKUP DATABASE shop TO DISK = 'y'", False),
+    ],
+)
+def test_which_batches_can_commit_in_the_middle(batch, atomic):
+    engine = object.__new__(SqlserverEngine)
+    (statement,) = split_batches(batch, engine.lexis, "x.sql")
+    assert engine.is_atomic(statement) is atomic
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,14 @@ def test_interrupted_and_idempotent_goes_on():
     assert refused(plan) == []
 
 
-def test_interrupted_whose_file_is_gone():
-    (finding,) = refused(make_plan([], [row("1", "running", done=1)]))
-    assert "was interrupted after 1 of 2 statements" in finding
+@pytest.mark.parametrize("repair", [None, "applied", "retry"])
+def test_interrupted_whose_file_is_gone(repair):
+    """No repair can bring it to its end: let pass, it would be refused again by the next run."""
+    plan = make_plan([script("2")], [row("1", "running", done=1)])
+    (finding,) = refused(plan, repair=repair, ignore_missing=True)
+    assert "was interrupted after 1 of 2 statements" in finding and "its file is gone: put the file back" in finding
+    assert "migration_history (action=forget, phase=expand, version=1)" in finding
+    assert "repair" not in finding
 
 
 @pytest.mark.parametrize(("state", "done"), [("running", 0), ("running", 1), ("failed", 1)])

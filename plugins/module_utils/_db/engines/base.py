@@ -172,6 +172,13 @@ class Engine(ABC):
         """Return whether a statement that shared a transaction with its count is surely gone where the count is missing."""
         return True
 
+    def is_atomic(self, statement: Statement) -> bool:
+        """Return whether a statement that failed outside a transaction has surely left nothing, or can simply be run again.
+
+        One that can commit in the middle of itself, such as a call of a procedure, is not: a part of it may stay.
+        """
+        return True
+
     def session_state(self, statement: Statement) -> str:
         """Return what a later statement of the script may need of this one's session.
 

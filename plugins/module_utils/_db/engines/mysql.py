@@ -40,6 +40,10 @@ _DEFAULT_LOCK_SECONDS = 10
 _NATIVE = re.compile(r"\((\d+)\) \(SQL\w+\)")
 _IN_TRANSACTION = ("INSERT", "UPDATE", "DELETE", "REPLACE", "SELECT", "WITH", "LOAD")
 _LEAVES_SESSION_ALONE = (*_IN_TRANSACTION, "CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "GRANT", "REVOKE", "ANALYZE")
+# A procedure and a compound statement commit each of their statements by itself; a prepared one may be either.
+_PIECEWISE = ("CALL", "BEGIN", "IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR", "EXECUTE")
+_PLAIN_IMMEDIATE = re.compile(rf"(?is)execute\s+immediate\s+(['\"])\s*(?!(?:{'|'.join(_PIECEWISE)}|set)\b)[a-z]")
+_FOR_PIECEWISE = re.compile(rf"(?i)\bfor\s+(?:{'|'.join(_PIECEWISE)})\b")
 _WRAPPED = ("EXECUTE", "DO", "OPTIMIZE", "REPAIR", "VALUES", "HELP")
 _HIDDEN_RESULT = re.compile(r"(?is)/\*M?!\d*\s*(select|values|show|call|with|optimize|repair|help|execute|do)\b")
 _LOST_WITH_SESSION = re.compile(r"(?is)\binto\s+@|\bcreate\s+(or\s+replace\s+)?temporary\b|:=")
@@ -265,10 +269,17 @@ class MysqlEngine(OdbcEngine):
     def undone_with_count(self, statement: Statement) -> bool:
         return not catalog.may_be_beyond_transactions(self, statement)
 
+    def is_atomic(self, statement: Statement) -> bool:
+        if statement.words[:2] == ("SET", "STATEMENT"):
+            return not _FOR_PIECEWISE.search(statement.text)
+        return not (statement.words[:1] and statement.words[0] in _PIECEWISE) or bool(_PLAIN_IMMEDIATE.match(statement.text))
+
     def session_state(self, statement: Statement) -> str:
         first = statement.words[0] if statement.words else ""
         if _LOST_WITH_SESSION.search(statement.text) and first in ("SELECT", "SET", "CREATE"):
             return "lost"
+        if statement.words[:2] == ("SET", "STATEMENT"):
+            return ""  # what it sets is for the statement behind it, which is what counts
         if first == "SET":
             if re.match(r"(?i)set\s+(global|persist|persist_only|password|role\b|default)\b", statement.text):
                 return ""

@@ -59,6 +59,8 @@ _JOINING_KINDS = (
     "RULE",
     "POLICY",
 )
+# What a block must hold to commit in the middle of itself, in any language; behind a backslash anything may be hidden.
+_COMMITTING = re.compile(r"(?i)commit|rollback|\bcall\b|\\")
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _CONCURRENT_INDEX = re.compile(
     rf"(?is)create\s+(?:unique\s+)?index\s+concurrently\s+(?:if\s+not\s+exists\s+)?(?P<index>{_NAME})\s+on\s+(?:only\s+)?"
@@ -210,6 +212,10 @@ class PostgresqlEngine(OdbcEngine):
         if words[:1] in (("CREATE",), ("ALTER",), ("DROP",)):
             return "CONCURRENTLY" not in statement.text.upper() and self._joining(words)
         return words[:1] != () and words[0] in _JOINS
+
+    def is_atomic(self, statement: Statement) -> bool:
+        first = statement.words[:1]
+        return first != ("CALL",) and not (first == ("DO",) and _COMMITTING.search(statement.text))
 
     @staticmethod
     def _joining(words: tuple) -> bool:

@@ -29,7 +29,7 @@ from .base import Blocker
 from .odbc import OdbcEngine, rows_of
 from .sqlserver_connection import sqlserver_connection_string
 from .sqlserver_errors import mapped, news_of, plain_text
-from .sqlserver_statements import check_batch, has_words, is_one_piece
+from .sqlserver_statements import changes_at_most_once, check_batch, has_words, is_one_piece
 from .stored import run_tsqlt
 
 _DEFAULT_LOCK_SECONDS = 10.0
@@ -349,6 +349,10 @@ class SqlserverEngine(OdbcEngine):
     def joins_transaction(self, statement: Statement) -> bool:
         """Return whether a batch commits together with its count: any that may stand in a transaction and begins no loop."""
         return is_one_piece(statement, self.lexis)
+
+    def is_atomic(self, statement: Statement) -> bool:
+        """Return whether at most one statement of a batch changes anything: outside a transaction each commits by itself."""
+        return self.joins_transaction(statement) or changes_at_most_once(statement, self.lexis)
 
     # Session locks and sessions
 

@@ -46,6 +46,15 @@ _ALONE = (
 )
 # What decides itself when it commits: a loop that deletes in portions, a procedure, an online build that must not keep its locks.
 _APART = (("WHILE",), ("GOTO",), ("EXEC",), ("EXECUTE",), ("ONLINE",))
+# What commits something durable outside a transaction, and what decides itself how often it does.
+_ROW_CHANGES = ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE", "BULK", "INTO", "RECEIVE")
+_SCHEMA_CHANGES = ("CREATE", "ALTER", "DROP", "GRANT", "DENY", "REVOKE")
+_CHANGES = (*_ROW_CHANGES, *_SCHEMA_CHANGES, "BACKUP", "RESTORE", "RECONFIGURE", "KILL", "SHUTDOWN", "DBCC")
+_MANY = ("WHILE", "GOTO", "EXEC", "EXECUTE")
+# Such words go on with the statement that they stand in.
+_PARTS_BEHIND = (("ON", "DELETE"), ("ON", "UPDATE"), ("INSERT", "INTO"), ("MERGE", "INTO"), ("BULK", "INSERT"))
+_PARTS_BEFORE = ("COLUMN", "CONSTRAINT")
+_HARMLESS = ("SET", "PRINT", "DECLARE", "IF", "SELECT", "USE", "WAITFOR", "RAISERROR")
 _IN_DEFINITIONS = (("NATIVE_COMPILATION",),)
 _RIGHTS = ("GRANT", "DENY", "REVOKE")
 _MODULES = ("PROC", "PROCEDURE", "FUNCTION", "TRIGGER", "VIEW")
@@ -105,6 +114,23 @@ def is_one_piece(statement: Statement, lexis: Lexis) -> bool:
     if not _CANDIDATES.search(statement.text):
         return True
     return not any(_found(words, _ALONE + _APART) for words, _line in _places(statement, lexis))
+
+
+def changes_at_most_once(statement: Statement, lexis: Lexis) -> bool:
+    """Return whether a batch surely holds one statement at most that changes anything.
+
+    A name in the first place calls a procedure, which may hold any number.
+    """
+    if not statement.words[:1] or statement.words[0] not in (*_CHANGES, *_HARMLESS):
+        return False
+    changes, before = 0, ""
+    for words, _line in _places(statement, lexis):
+        if words[0] in _MANY:
+            return False
+        part = (before, words[0]) in _PARTS_BEHIND or (words[0] in ("ALTER", "DROP") and words[1:2] and words[1] in _PARTS_BEFORE)
+        changes += words[0] in _CHANGES and not part
+        before = words[0]
+    return changes <= 1
 
 
 def has_words(statement: Statement, lexis: Lexis, *words: str) -> bool:
