@@ -37,8 +37,8 @@ _NEXT_STEP = {
     "contracting": "run everup.deploy.contract again",
     "contracted": "nothing is left to do",
     "rolling_back": "run everup.deploy.rollback again",
-    "rolled_back": "release another version",
-    "aborted": "release another version",
+    "rolled_back": "release another version, or this one again",
+    "aborted": "release another version, or this one again",
 }
 _AFTER_FAILURE = {
     "open": "run everup.deploy.expand again, or abort it",
@@ -113,8 +113,8 @@ def check_open(version: str, releases: list[dict], existing: bool = False) -> di
         if release["version"] != version and release["state"] in UNFINISHED and release["reached"] != "rolled":
             raise EverupError(
                 f"Release {version} cannot be opened: release {release['version']} is '{release['state']}' since it was opened "
-                f"at {release['opened_at']}. Finish it first ({next_step(release['state'], release['reached'])}), roll it back "
-                "or abort it.",
+                f"at {release['opened_at']}. End that one first: {next_step(release['state'], release['reached'])}. To give it "
+                "up, run everup.deploy.rollback for it if a host runs it, everup.deploy.abort if none does.",
                 unfinished=release["version"],
                 state=release["state"],
             )

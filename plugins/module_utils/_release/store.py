@@ -218,10 +218,11 @@ class Store:
         with self.db.transaction():
             self.ledger.assert_token(token, ttl_seconds)
             before = self.find(version)
-            if before["state"] in ("open", "expanding", "rolling", "contracting", "rolling_back"):
+            # A release that has failed before has now failed for this reason.
+            if before["state"] in ("open", "expanding", "rolling", "contracting", "rolling_back", "failed"):
                 self._write_state(before, "failed", reason, None, None)
             after = self.find(version)
-            what = "release_failed" if after["state"] != before["state"] else "run_refused"
+            what = "release_failed" if after["state"] == "failed" else "run_refused"
             self.ledger.event(what, before["id"], version, reason=reason, before=before["state"])
         self.close(token)
         return before, after

@@ -426,3 +426,17 @@ def test_the_module_itself(db):
     assert run_main(release_info, db.options)["members"]["web1"]["state"] == "draining"
     refused = run_main(release, {**db.options, "action": "open", "version": "2.4.0"})
     assert refused["failed"] and refused["lease"]["token"] == 1
+
+
+def test_a_release_that_fails_again_tells_why_it_failed_last(db):
+    token = opened(db)
+    advance(db, "expanding", token)
+    db.release("fail", token=token, reason="a syntax error")
+    token = opened(db)
+    db.release("fail", token=token, reason="an assertion")
+    facts = db.release_info()
+    assert (facts["release"]["state"], facts["release"]["reason"]) == ("failed", "an assertion")
+    assert [event["detail"]["reason"] for event in facts["events"] if event["what"] == "release_failed"] == [
+        "a syntax error",
+        "an assertion",
+    ]
