@@ -47,6 +47,7 @@ class HAProxy(Balancer):
         self.address = address
         self.timeout = timeout
         self._target = _target(address)
+        self._codes: dict[tuple, str] = {}
 
     def list_members(self, pool: str | None = None) -> list[Member]:
         if pool is not None:
@@ -58,7 +59,10 @@ class HAProxy(Balancer):
             servers = parse_servers_state(states)
             # Type 4 is servers; the pool is asked for by number because older versions know no other way.
             backend = servers[0]["be_id"] if pool and servers else -1
-            return members(servers, parse_stat(self._ask(f"show stat {backend} 4 -1")))
+            stats = parse_stat(self._ask(f"show stat {backend} 4 -1"))
+            for row in stats:
+                self._recall_code(row)
+            return members(servers, stats)
         except (KeyError, ValueError) as error:
             raise EverupError(
                 f"Balancer {self.address} gave an answer that is not HAProxy's ({type(error).__name__}: {error}). "
@@ -86,6 +90,17 @@ class HAProxy(Balancer):
                 f"({seen.health}). The state is inherited from a server it tracks, or comes from failed name "
                 "resolution: change it there."
             )
+
+    def _recall_code(self, row: dict) -> None:
+        """Give a row the code of its last check again, as far as it has been seen.
+
+        HAProxy goes on showing that check's status while the next is on its way, but with the code 0.
+        """
+        last = (row["iid"], row["sid"], row["check_status"].replace("* ", ""))
+        if row["check_code"] not in ("", "0"):
+            self._codes[last] = row["check_code"]
+        elif last in self._codes:
+            row["check_code"] = self._codes[last]
 
     def _ask(self, command: str) -> str:
         """Send one command and return the whole answer. HAProxy closes the connection after it."""
@@ -162,7 +177,7 @@ def health(row: dict) -> tuple[str, bool]:
         return status, True
     if status.startswith("MAINT") or status == "no check":
         return status, False
-    reason = " ".join(part for part in (check, row.get("check_code", "")) if part)
+    reason = " ".join(part for part in (check, row.get("check_code", "")) if part not in ("", "0"))
     return (f"{status} ({reason})" if reason else status), False
 
 

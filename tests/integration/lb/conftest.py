@@ -18,7 +18,7 @@ from ansible_collections.everup.deploy.plugins.modules import lb_member, lb_memb
 
 
 class App(ThreadingHTTPServer):
-    """A small web application: ``/`` answers, ``/hold`` answers once released, ``/health`` with ``health_code``."""
+    """A small web application: ``/`` answers, ``/hold`` answers once released, ``/health`` with ``health_code`` after ``health_seconds``."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -26,6 +26,7 @@ class App(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.health_code = 200
+        self.health_seconds = 0.0
         self.released = threading.Event()
         self.served = 0
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
@@ -50,6 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
         code = self.server.health_code if self.path == "/health" else 200
         if self.path == "/hold":
             self.server.released.wait(30)
+        elif self.path == "/health":
+            time.sleep(self.server.health_seconds)
         elif self.path.startswith("/slow/"):
             time.sleep(float(self.path.rpartition("/")[2]))
         if self.path != "/health":

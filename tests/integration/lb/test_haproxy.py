@@ -90,6 +90,15 @@ def test_member_not_checked_since_the_start_is_not_healthy(lb, start_rig):
     assert (web2["healthy"], web2["serving"]) == (False, False)
 
 
+def test_the_code_of_the_last_check_is_told_while_the_next_is_on_its_way(lb, rig, apps):
+    apps["web1"].health_code = 503
+    lb.eventually(lambda: "503" in lb.facts(rig)["health"])
+    apps["web1"].health_seconds = 0.5
+    with pytest.raises(EverupError, match=r"last seen \S+ \(L7STS 503\)"):
+        lb.move(rig, "drain")
+        lb.move(rig, "ready", timeout=1.25)
+
+
 @pytest.mark.parametrize("level", ["operator", "user"])
 def test_socket_below_level_admin_is_refused_before_anything_is_tried(lb, rig, level):
     with pytest.raises(EverupError, match=f"this socket has level {level}"):

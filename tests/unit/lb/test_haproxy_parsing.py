@@ -101,6 +101,7 @@ def test_healthy_means_without_reserve(status, check, healthy):
     [
         ({"status": "DOWN", "check_status": "L4CON", "check_code": ""}, "DOWN (L4CON)"),
         ({"status": "DOWN", "check_status": "* L7STS", "check_code": "503"}, "DOWN (L7STS 503)"),
+        ({"status": "DOWN", "check_status": "* L7STS", "check_code": "0"}, "DOWN (L7STS)"),
         ({"status": "UP 1/3", "check_status": "INI"}, "UP 1/3 (INI)"),
         ({"status": "UP", "check_status": "L7OK", "check_code": "200"}, "UP"),
         ({"status": "DOWN"}, "DOWN"),
