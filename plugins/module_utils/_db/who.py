@@ -7,6 +7,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+from functools import lru_cache
 
 
 def user_name() -> str:
@@ -17,6 +18,7 @@ def user_name() -> str:
         return str(os.getuid())
 
 
+@lru_cache
 def whoami() -> str:
     """Return user@host of this process, for 'by whom' columns."""
     return f"{user_name()}@{platform.node()}"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from .._errors import EverupError
@@ -41,7 +42,7 @@ class Member:
         return self.state == READY and self.healthy and self.weight > 0
 
 
-class Balancer:
+class Balancer(ABC):
     """One running load balancer. A subclass a product; nothing is cached, every call asks the balancer.
 
     Every method raises EverupError, naming the balancer by ``address``, when the balancer cannot be reached within
@@ -51,9 +52,9 @@ class Balancer:
     #: How the user wrote the balancer's address: its name in results and errors.
     address: str
 
+    @abstractmethod
     def list_members(self, pool: str | None = None) -> list[Member]:
         """Return the members of one pool, or of all pools."""
-        raise NotImplementedError
 
     def get_member(self, pool: str, name: str) -> Member:
         """Return one member of one pool."""
@@ -64,10 +65,10 @@ class Balancer:
         known = ", ".join(sorted(member.name for member in members)) or "none"
         raise EverupError(f"Pool {pool} on balancer {self.address} has no member {name}; its members are: {known}.")
 
+    @abstractmethod
     def check_writable(self) -> None:
         """Raise when this connection may look but not change; change nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set_state(self, pool: str, name: str, state: str) -> None:
         """Set the administrative state; return once the balancer itself reports it."""
-        raise NotImplementedError

@@ -15,6 +15,7 @@ from .backfill_store import FINISHED, INCOMPLETE, BackfillRow
 from .definition import Definition, read_definition
 from .files import Migration, duplicates, refuse, script_files
 from .history import APPLIED, Row
+from .plan import option_text
 from .version import Version, parse_name
 
 _SUFFIXES = (".yml", ".yaml")
@@ -125,7 +126,7 @@ def check_backfills(
             elif repair != "retry":
                 findings.append(
                     f"{backfill.source}:1:1: the file changed after {row.rows_seen} rows {then}: put the old text back, or run "
-                    "the new one from the first key with repair=retry (of the playbooks: -e expand_repair=retry)"
+                    f"the new one from the first key with {option_text('expand', 'repair', 'retry')}"
                 )
     applied = {row.version for row in expand_rows if row.state == APPLIED}
     needed = {migration.version for migration in expand_files}

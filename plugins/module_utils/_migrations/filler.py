@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Callable
 
-from .._db.engines.base import Blocker, Engine
-from .._db.errors import DatabaseError, LockTimeout
+from .._db.engines.base import Engine
+from .._db.errors import DatabaseError
 from .._db.keyset import Column, Sql
 from .._db.ledger import Ledger
 from .._errors import EverupError
@@ -18,7 +18,8 @@ from . import pace
 from .backfill_store import INCOMPLETE, BackfillRow, BackfillStore
 from .backfills import Backfill, starts_over
 from .batch_sql import BatchSql
-from .locks import take_session_lock, with_lock_budget
+from .locks import BlockerWatch, take_session_lock, with_lock_budget
+from .plan import option_text
 from .runner import Limits
 from .throttle import number, reason_to_wait
 
@@ -91,6 +92,7 @@ class Filler:
 
     def __post_init__(self) -> None:
         self._store = BackfillStore(self.ledger)
+        self._watch = BlockerWatch(self.db)
         self._definition = self.backfill.definition.filled()
         self._done = Slice()
         self._looked = self._asked = 0.0
@@ -123,6 +125,7 @@ class Filler:
             self._fill(row, started + seconds)
         finally:
             self._done.seconds = time.monotonic() - started
+            self._watch.close()
             self._leave(lock)
         return self._done
 
@@ -232,7 +235,8 @@ class Filler:
             self._done.rows += changed
             self._done.seen += seen
 
-        with_lock_budget(self.db, attempt, self.limits.lock_budget, self.limits.lock_timeout, self.jitter, self._budget_spent)
+        limits, otherwise = self.limits, "The batch was rolled back, the ones before it stay and are not done again"
+        with_lock_budget(self._watch, attempt, limits.lock_budget, limits.lock_timeout, self.jitter, otherwise)
         self._done.tries = max(self._done.tries, tries)
         return moved[0]
 
@@ -260,8 +264,8 @@ class Filler:
             raise EverupError(
                 f"{self.backfill.source}: {left:g} rows are left by its verify query, though every key up to the last one was "
                 "done: something still writes rows without the new value, or 'where' and 'verify' do not mean the same rows. See "
-                "which rows they are; then run this again, which counts again, or with repair=retry (of the playbooks: "
-                "-e expand_repair=retry) to begin at the first key.",
+                "which rows they are; then run this again, which counts again, or with "
+                f"{option_text('expand', 'repair', 'retry')} to begin at the first key.",
                 rows_left=left,
             )
 
@@ -298,13 +302,3 @@ class Filler:
                 self.ledger.event("backfill_failed", subject=self.backfill.source, error=message)
         except EverupError:
             return
-
-    def _budget_spent(self, error: LockTimeout, tries: int, seen: list[Blocker]) -> LockTimeout:
-        named = "; ".join(str(blocker) for blocker in seen) or "not visible to this user"
-        return LockTimeout(
-            f"{error}. No lock within {self.limits.lock_budget:.0f} s ({tries} tries of at most "
-            f"{self.limits.lock_timeout:g} s). Blocked by: {named}. The batch was rolled back, the ones before it stay: end that "
-            "session or wait for it, then run this again, which goes on where this stopped.",
-            blockers=[blocker.as_dict() for blocker in seen],
-            tries=tries,
-        )

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable
+from contextlib import contextmanager, suppress
+from typing import Callable, Iterator
 
 from .._db.engines.base import Blocker, Engine
 from .._db.errors import DatabaseError, LockTimeout
@@ -14,6 +15,7 @@ from .._db.errors import DatabaseError, LockTimeout
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
 _SESSION_LOCK_LOOK_SECONDS = 0.25
+_LONGEST_LOOK_SECONDS = 5.0
 
 
 def take_session_lock(db: Engine, name: str, seconds: float, doing: str, untouched: str) -> None:
@@ -42,12 +44,12 @@ def take_session_lock(db: Engine, name: str, seconds: float, doing: str, untouch
 
 
 def with_lock_budget(
-    db: Engine,
+    watch: BlockerWatch,
     attempt: Callable[[], None],
     budget: float,
     lock_timeout: float,
     jitter: Callable[[], float],
-    spent: Callable[[LockTimeout, int, list[Blocker]], Exception],
+    otherwise: str,
 ) -> int:
     """Run attempt until it gets its locks or the budget is used up; return how many tries it took.
 
@@ -55,13 +57,16 @@ def with_lock_budget(
     two runs do not meet again.
 
     Parameters:
-        db: the engine.
+        watch: looks who blocks the session.
         attempt: raises LockTimeout when it has not got its locks, and has then left nothing behind; one that may have left
             something is in doubt, and not tried again.
         budget: seconds over all tries.
         lock_timeout: seconds that the session waits at most for one lock, which decides when to look who blocks.
         jitter: returns a factor in [0, 1).
-        spent: makes the error of a budget that is used up from the last error, the number of tries and the blockers seen.
+        otherwise: what has not happened when the budget is used up, for the error: ``The script was not applied``.
+
+    Raises:
+        LockTimeout: the budget is used up; names the blocking sessions.
     """
     deadline = time.monotonic() + budget
     pause = _FIRST_PAUSE_SECONDS
@@ -69,52 +74,98 @@ def with_lock_budget(
     seen: list[Blocker] = []
     while True:
         tries += 1
-        watch = BlockerWatch(db, lock_timeout)
         try:
-            with watch:
+            with watch.over(lock_timeout):
                 attempt()
             return tries
         except LockTimeout as error:
             seen = watch.seen or seen
             left = deadline - time.monotonic()
             if left <= 0 or error.in_doubt:
-                raise spent(error, tries, seen) from None
+                raise _spent(error, tries, seen, budget, lock_timeout, otherwise) from None
             time.sleep(min(pause * (0.5 + jitter() / 2), left))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _spent(
+    error: LockTimeout, tries: int, seen: list[Blocker], budget: float, lock_timeout: float, otherwise: str
+) -> LockTimeout:
+    """Return the error of a budget that is used up, or of an attempt that is in doubt."""
+    named = "; ".join(str(blocker) for blocker in seen) or "not visible to this user"
+    message = (
+        f"{error}. Blocked by: {named}. {error.in_doubt}"
+        if error.in_doubt
+        else f"{error}. No lock within {budget:.0f} s ({tries} tries of at most {lock_timeout:g} s). Blocked by: {named}. "
+        f"{otherwise}: end that session or wait for it, then run this again."
+    )
+    spent = LockTimeout(message, blockers=[blocker.as_dict() for blocker in seen], tries=tries)
+    spent.in_doubt = error.in_doubt
+    return spent
 
 
 class BlockerWatch:
     """Looks who blocks a session while it waits, since afterwards nobody can tell.
 
-    The look starts once a quarter of the lock time-out has gone, so that a script that waits for nothing pays nothing.
+    One thread looks for all the tries of a run, up to :meth:`close`: a script that waits for nothing pays nothing. The first look
+    at a try comes once a quarter of its lock time-out has gone.
 
     Parameters:
         db: the engine whose session may be waiting.
-        lock_timeout: seconds the session waits at most.
     """
 
-    def __init__(self, db: Engine, lock_timeout: float) -> None:
+    def __init__(self, db: Engine) -> None:
         self._db = db
-        self._pause = lock_timeout / 4
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._pause = 0.0
+        self._since: float | None = None
+        self._hurry = threading.Event()
+        self._looking = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
         self.seen: list[Blocker] = []
 
-    def __enter__(self) -> BlockerWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception) -> None:
-        self._over.set()
-        self._thread.join(timeout=self._pause + 5)
-
-    def _look(self) -> None:
-        if self._over.wait(self._pause):
-            return
+    @contextmanager
+    def over(self, lock_timeout: float) -> Iterator[None]:
+        """Watch over one try, in which the session waits at most lock_timeout seconds for a lock; ``seen`` begins empty."""
+        self.seen = []
+        pause = lock_timeout / 4
+        if pause != self._pause:
+            self._pause = pause
+            self._hurry.set()
+        if self._thread is None:
+            self._closed = False
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+        self._since = time.monotonic()
         try:
-            with self._db.watch() as look:
-                while not self._over.is_set():
-                    self.seen = look() or self.seen
-                    self._over.wait(self._pause)
-        except DatabaseError:
-            return  # who blocks is a help, not a condition
+            yield
+        finally:
+            self._since = None
+            # What a look at this try finds must not be told of the next one.
+            if self._looking.locked():
+                self._hurry.set()
+                if self._looking.acquire(timeout=_LONGEST_LOOK_SECONDS):
+                    self._looking.release()
+
+    def close(self) -> None:
+        """End the thread; another try begins a new one."""
+        if self._thread is not None:
+            self._closed = True
+            self._hurry.set()
+            self._thread.join(timeout=_LONGEST_LOOK_SECONDS)
+            self._thread = None
+
+    def _watch(self) -> None:
+        while not self._closed:
+            self._hurry.wait(self._pause / 2)
+            self._hurry.clear()
+            since = self._since
+            if since is not None and time.monotonic() - since >= self._pause:
+                with self._looking, suppress(DatabaseError):  # who blocks is a help, not a condition
+                    self._look(since)
+
+    def _look(self, since: float) -> None:
+        """Look again and again, on one connection, until the try that began then is over."""
+        with self._db.watch() as look:
+            while self._since == since:
+                self.seen = look() or self.seen
+                self._hurry.wait(self._pause)

@@ -141,10 +141,10 @@ def migrate(params: dict, check_mode: bool) -> dict:
         try:
             plan = phase.plan()
             _check(project, phase, plan, params)
-            outcomes = [runner.run(migration, params["repair"]) for migration in plan.pending]
+            outcomes = runner.run_all(plan.pending, params["repair"])
             if plan.repeatables:
                 runner.history = phase.repeatable_history
-                outcomes += [runner.run(repeatable) for repeatable in plan.repeatables]
+                outcomes += runner.run_all(plan.repeatables)
             return _result(project, phase, plan, outcomes, check_mode)
         finally:
             runner.release_session_lock()
@@ -228,7 +228,8 @@ def inform(params: dict) -> dict:
     """Say per phase what is applied, pending, changed since, failed and missing; changes nothing.
 
     Returns:
-        engine, server_version, capabilities, settings, ledger (whether it exists) and one entry a phase.
+        engine, server_version, driver, capabilities, settings, ledger (whether it exists), one entry a phase, repeatable,
+        families and backfills.
     """
     db = connect(params)
     try:

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Callable
+from typing import Callable, Sequence
 
 from .._db.engines.base import Blocker, Engine
 from .._db.errors import DatabaseError, LeaseLost, LockTimeout
@@ -19,7 +19,7 @@ from .._errors import EverupError
 from . import recovery
 from .files import Migration
 from .history import RUNNING, History
-from .locks import take_session_lock, with_lock_budget
+from .locks import BlockerWatch, take_session_lock, with_lock_budget
 from .plan import option_text
 
 _LEAST_LOCK_TIMEOUT_SECONDS = 0.05
@@ -74,6 +74,10 @@ class Runner:
     jitter: Callable[[], float] = field(default=random.random)
     # What the session has been left with by the last script, so that the next one need not ask for the same.
     _lock_timeout_set: float | None = field(default=None, init=False)
+    _begun: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._watch = BlockerWatch(self.db)
 
     def take_session_lock(self) -> None:
         """Wait for the engine's session lock, trying and sleeping.
@@ -95,6 +99,17 @@ class Runner:
     def _lock_name(self) -> str:
         return f"everup migration {self.ledger.names.steps}"
 
+    def run_all(self, migrations: Sequence[Migration], repair: str | None = None) -> list[Outcome]:
+        """Run scripts one after the other, up to the first that fails; see :meth:`run`."""
+        try:
+            return [self.run(migration, repair) for migration in migrations]
+        finally:
+            self._watch.close()
+            if self._begun:
+                self._begun = False
+                with suppress(DatabaseError):  # a session that is gone has nothing set
+                    self.db.reset_session(self._lock_timeout_set)
+
     def run(self, migration: Migration, repair: str | None = None) -> Outcome:
         """Run one script that the history says has not been applied.
 
@@ -111,6 +126,8 @@ class Runner:
         if migration.script.directives.transaction and self.db.transactional_ddl:
             tries = self._whole(migration)
         else:
+            if self._begun:
+                self._reset_session()
             tries = self._statement_by_statement(migration, repair)
         messages = [migration.script.mask(message) for message in self.db.take_messages()]
         return Outcome(migration, time.monotonic() - started, tries, messages)
@@ -145,18 +162,17 @@ class Runner:
                 self.db.set_lock_timeout(lock_timeout)
             self._check_fence()
             with self.db.transaction():
-                self.db.begin_script()
+                if not self._begun:
+                    self.db.begin_script()
                 left = self._run_within_lock_timeout(migration)
-                self.db.reset_session(left)
-                self.history.record_applied(migration, self.release_version, time.monotonic() - started)
-                self.ledger.event(
-                    "script_applied",
-                    subject=migration.source,
-                    phase=self.history.phase,
-                    release=self.release_version,
-                )
+                # A fence may have to tell times, in the session that is ours.
+                begun = self.fence is None
+                with self.db.together():
+                    (self.db.reset_for_script if begun else self.db.reset_session)(left)
+                    self.history.record_applied(migration, self.release_version, time.monotonic() - started)
+                    self._note_applied(migration)
                 self._fence()
-            self._lock_timeout_set = left
+            self._lock_timeout_set, self._begun = left, begun
         except BaseException as error:
             self._reset_session()
             if not isinstance(error, DatabaseError):
@@ -168,6 +184,10 @@ class Runner:
         if left != lock_timeout:
             self.db.set_lock_timeout(lock_timeout)
             self._lock_timeout_set = lock_timeout
+
+    def _note_applied(self, migration: Migration) -> None:
+        phase, release = self.history.phase, self.release_version
+        self.ledger.event("script_applied", subject=migration.source, phase=phase, release=release)
 
     def _run_within_lock_timeout(self, migration: Migration) -> float:
         """Run the statements so that the locks already held are not kept waiting for the next one; return what is left.
@@ -191,7 +211,7 @@ class Runner:
 
     def _reset_session(self) -> None:
         """Undo what we and the script have set; a session that is gone has nothing set."""
-        self._lock_timeout_set = None
+        self._lock_timeout_set, self._begun = None, False
         try:
             self.db.reset_session()
         except DatabaseError:
@@ -248,12 +268,7 @@ class Runner:
             with self.db.transaction():
                 self._fence()
                 self.history.finish(migration)
-                self.ledger.event(
-                    "script_applied",
-                    subject=migration.source,
-                    phase=self.history.phase,
-                    release=self.release_version,
-                )
+                self._note_applied(migration)
         except (DatabaseError, LeaseLost) as error:
             # A row that was not marked yet knows better than we do where the script goes on.
             if done is not None:
@@ -370,27 +385,5 @@ class Runner:
 
         ``otherwise`` is what the error says of the script when it is used up.
         """
-        return with_lock_budget(
-            self.db,
-            attempt,
-            self.limits.lock_budget,
-            self._lock_timeout(migration, statement),
-            self.jitter,
-            lambda error, tries, seen: self._budget_spent(
-                error, tries, seen, self._lock_timeout(migration, statement), otherwise
-            ),
-        )
-
-    def _budget_spent(
-        self, error: LockTimeout, tries: int, seen: list[Blocker], lock_timeout: float, otherwise: str
-    ) -> LockTimeout:
-        named = "; ".join(str(blocker) for blocker in seen) or "not visible to this user"
-        message = (
-            f"{error}. Blocked by: {named}. {error.in_doubt}"
-            if error.in_doubt
-            else f"{error}. No lock within {self.limits.lock_budget:.0f} s ({tries} tries of at most {lock_timeout:g} s). "
-            f"Blocked by: {named}. {otherwise}: end that session or wait for it, then run this again."
-        )
-        spent = LockTimeout(message, blockers=[blocker.as_dict() for blocker in seen], tries=tries)
-        spent.in_doubt = error.in_doubt
-        return spent
+        lock_timeout = self._lock_timeout(migration, statement)
+        return with_lock_budget(self._watch, attempt, self.limits.lock_budget, lock_timeout, self.jitter, otherwise)

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.filler import Filler
+from ansible_collections.everup.deploy.tests.support.waiting import Application
 
 FILL = """
 table: orders
@@ -39,32 +40,6 @@ def eventually(true, timeout):
         time.sleep(0.1)
 
 
-class Application(threading.Thread):
-    """Locks one row again and again, as one that is about to change it does, and remembers its longest wait."""
-
-    def __init__(self, db, row):
-        super().__init__(daemon=True)
-        self.db, self.row = db, row
-        self.longest, self.changes, self.over = 0.0, 0, threading.Event()
-
-    def run(self):
-        with closing(self.db.connect()) as connection:
-            while not self.over.is_set():
-                began = time.monotonic()
-                connection.execute(f"SELECT seen FROM orders WHERE id = {self.row} FOR UPDATE").fetchall()
-                self.longest = max(self.longest, time.monotonic() - began)
-                self.changes += 1
-                time.sleep(0.01)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self.over.set()
-        self.join(30)
-
-
 @contextmanager
 def blocked(db, row, seconds=None):
     """Hold a row's lock in another session's transaction for some seconds, or as long as the block lasts."""
@@ -94,11 +69,12 @@ def test_the_application_never_waits_longer_than_the_lock_time_out(orders):
     """The batch that the row is in has locked what stands before it, and waits."""
     if orders.engine == "sqlite":
         pytest.skip("its only writer at a time holds up the application, with or without a backfill")
-    with Application(orders, 41) as application, blocked(orders, 70, seconds=2.4):
+    locking = "SELECT seen FROM orders WHERE id = 41 FOR UPDATE"  # as one does that is about to change it
+    with Application(orders, locking) as application, blocked(orders, 70, seconds=2.4):
         result = orders.backfill(lock_timeout=f"{LOCK_TIMEOUT}s", lock_budget="30s")
     assert result["finished"] and result["backfill"]["tries"] > 1
     assert done(orders) == {1: 200}
-    assert application.changes > 20
+    assert application.turns > 20
     assert application.longest <= LOCK_TIMEOUT + SLACK
     assert application.longest > 0.2, "nobody waited, so nothing was shown"
 

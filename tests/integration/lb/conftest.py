@@ -18,7 +18,7 @@ from ansible_collections.everup.deploy.plugins.modules import lb_member, lb_memb
 
 
 class App(ThreadingHTTPServer):
-    """A small web application: ``/`` answers, ``/hold`` answers once released, ``/health`` with ``health_code`` after ``health_seconds``."""
+    """A small web application: ``/`` answers, ``/hold`` does once released, ``/health`` after ``health_seconds``."""
 
     daemon_threads = True
     request_queue_size = 256

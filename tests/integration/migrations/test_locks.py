@@ -8,35 +8,10 @@ from contextlib import closing, contextmanager
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.plugins.module_utils._migrations.history import History
+from ansible_collections.everup.deploy.tests.support.waiting import Application
 
 LOCK_TIMEOUT, SLACK = 0.5, 0.3
-
-
-class Application(threading.Thread):
-    """Reads one row of a table again and again, and remembers its longest wait."""
-
-    def __init__(self, db, sql="SELECT count(*) FROM orders WHERE id = 1"):
-        super().__init__(daemon=True)
-        self.db, self.sql = db, sql
-        self.longest, self.reads, self.over = 0.0, 0, threading.Event()
-
-    def run(self):
-        with closing(self.db.connect()) as connection:
-            while not self.over.is_set():
-                began = time.monotonic()
-                connection.execute(self.sql).fetchone()
-                self.longest = max(self.longest, time.monotonic() - began)
-                self.reads += 1
-                time.sleep(0.005)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self.over.set()
-        self.join(30)
+READ = "SELECT count(*) FROM orders WHERE id = 1"
 
 
 @contextmanager
@@ -71,11 +46,11 @@ def columns(db):
 
 def test_the_application_never_waits_longer_than_the_lock_time_out(orders):
     orders.write("2_a.sql", "ALTER TABLE orders ADD a int")
-    with Application(orders) as application, blocked(orders, seconds=2.2):
+    with Application(orders, READ) as application, blocked(orders, seconds=2.2):
         result = orders.migrate(lock_timeout=f"{LOCK_TIMEOUT}s", lock_budget="20s")
     assert result["applied"][0]["tries"] > 1
     assert columns(orders) == ["id", "a"]
-    assert application.reads > 20
+    assert application.turns > 20
     assert application.longest <= LOCK_TIMEOUT + SLACK
     assert application.longest > 0.2, "nobody waited, so nothing was shown"
 
@@ -84,7 +59,7 @@ def test_the_statements_of_one_script_share_the_lock_time_out(orders):
     """The first statement gets its lock and makes the application wait; the second one is blocked."""
     orders.write("2_a.sql", "ALTER TABLE orders ADD a int;\nSELECT pg_sleep(0.45);\nALTER TABLE other ADD a int;")
     refused = pytest.raises(EverupError, match="No lock within")
-    with Application(orders) as application, blocked(orders, sql="SELECT * FROM other"), refused:
+    with Application(orders, READ) as application, blocked(orders, sql="SELECT * FROM other"), refused:
         orders.migrate(lock_timeout=f"{LOCK_TIMEOUT}s", lock_budget="800ms")
     assert application.longest <= LOCK_TIMEOUT + SLACK
     assert application.longest > 0.3
@@ -93,7 +68,7 @@ def test_the_statements_of_one_script_share_the_lock_time_out(orders):
 
 def test_a_script_has_its_own_lock_time_out(orders):
     orders.write("2_a.sql", "-- everup: lock_timeout=100ms\nALTER TABLE orders ADD a int")
-    with Application(orders) as application, blocked(orders), pytest.raises(EverupError, match=r"tries of at most 0\.1 s"):
+    with Application(orders, READ) as application, blocked(orders), pytest.raises(EverupError, match=r"tries of at most 0\.1 s"):
         orders.migrate(lock_timeout="5s", lock_budget="300ms")
     assert application.longest <= 0.1 + SLACK
 
@@ -167,7 +142,7 @@ def test_time_outs_are_those_of_the_connection_again(orders):
 def test_a_concurrent_index_has_the_whole_budget(orders):
     """It waits for old transactions, but nobody waits for it; given up early it would leave an invalid index each time."""
     orders.write("2_i.sql", "-- everup: transaction=none\nCREATE INDEX CONCURRENTLY i ON orders (id)")
-    with Application(orders) as application, blocked(orders, seconds=1.2, sql="INSERT INTO orders VALUES (2)"):
+    with Application(orders, READ) as application, blocked(orders, seconds=1.2, sql="INSERT INTO orders VALUES (2)"):
         result = orders.migrate(lock_timeout="200ms", lock_budget="20s")
     assert result["applied"][0]["tries"] == 1
     assert application.longest < SLACK
@@ -181,20 +156,19 @@ def test_the_lock_time_out_that_a_concurrent_index_had_is_named(orders):
 
 
 @pytest.mark.parametrize(("seconds", "least", "most"), [(0, 2000, 2000), (0.8, 500, 1250), (2.2, 50, 50)])
-def test_the_bookkeeping_gets_what_is_left_of_the_lock_time_out(orders, monkeypatch, seconds, least, most):
+def test_the_bookkeeping_gets_what_is_left_of_the_lock_time_out(orders, seconds, least, most):
     """The script's locks are held until the commit; behind it the session waits as long as ever."""
-    seen = []
-    real = History.record_applied
-
-    def record_applied(self, *arguments):
-        seen.append(self._db.query("SELECT setting::int AS ms FROM pg_settings WHERE name = 'lock_timeout'")[0]["ms"])
-        real(self, *arguments)
-
-    monkeypatch.setattr(History, "record_applied", record_applied)
+    orders.execute("CREATE TABLE booked (ms int)")
+    orders.execute(
+        "CREATE FUNCTION book() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN INSERT INTO booked SELECT setting::int FROM pg_settings WHERE name = 'lock_timeout'; RETURN NULL; END$$"
+    )
+    orders.execute("CREATE TRIGGER book AFTER INSERT ON everup_expand_history EXECUTE FUNCTION book()")
     orders.write("2_a.sql", f"SELECT pg_sleep({seconds})")
     orders.write("3_a.sql", "CREATE TABLE seen AS SELECT current_setting('lock_timeout') AS l")
     orders.migrate(lock_timeout="2s")
-    assert least <= seen[0] <= most
+    (first, _second) = orders.query("SELECT ms FROM booked")
+    assert least <= first[0] <= most
     assert orders.query("SELECT l FROM seen") == [("2s",)]
 
 

@@ -56,8 +56,10 @@ def test_a_watch_looks_many_times_over_one_connection(db, monkeypatch):
         monkeypatch.setattr(OdbcEngine, "_connect", lambda self: opened.append(1) or real(self))
         waiting.set_lock_timeout(2)
         assert waiting.try_session_lock("a script")
-        with locks.BlockerWatch(waiting, 0.4) as watch, pytest.raises(EverupError):
+        watch = locks.BlockerWatch(waiting)
+        with watch.over(0.4), pytest.raises(EverupError):
             waiting.execute("ALTER TABLE t ADD b int")
+        watch.close()
         holder.rollback()
     assert len(opened) == 1
     assert len(watch.seen) == 1 and watch.seen[0].certain

@@ -116,6 +116,11 @@ class Engine(ABC):
         """Run one statement of a user's script, to the end of its last result."""
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what :meth:`execute` is given in the block at its end, in one go where the engine can; it returns nothing then."""
+        yield
+
+    @contextmanager
     @abstractmethod
     def transaction(self) -> Iterator[None]:
         """Commit at the end of the block, roll back on any exception."""
@@ -153,6 +158,11 @@ class Engine(ABC):
         Parameters:
             lock_timeout: as for :meth:`set_lock_timeout`, in one go.
         """
+
+    def reset_for_script(self, lock_timeout: float | None = None) -> None:
+        """Do what :meth:`reset_session` and then :meth:`begin_script` do, between two scripts."""
+        self.reset_session(lock_timeout)
+        self.begin_script()
 
     def settle_schema(self, table: str) -> None:  # noqa: B027 - most engines have no search path
         """Fix the schema of the collection's own tables when none was given, so that no script's search path moves them.

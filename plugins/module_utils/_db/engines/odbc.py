@@ -110,7 +110,10 @@ class OdbcEngine(Engine):
         return self._run(sql, parameters).rowcount
 
     def run_script_statement(self, statement: Statement) -> None:
-        cursor = self._run(statement.text, ())
+        self._drain(self._run(statement.text, ()))
+
+    def _drain(self, cursor) -> None:
+        """Go to the end of every result: an error of a later one only comes up there."""
         try:
             while cursor.nextset():
                 continue

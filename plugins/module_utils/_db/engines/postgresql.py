@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Iterator
 
 from ..._redact import odbc_parts, odbc_quote
 from ..errors import DatabaseError, LockTimeout
@@ -33,6 +35,8 @@ _DEFAULT_LOCK_SECONDS = 10.0
 # Without server-side preparation a statement with parameters costs one round trip in place of three.
 _DRIVER_OPTIONS = {"Protocol": "7.4-1", "BoolsAsChar": "0", "UseServerSidePrepare": "0"}
 _DEAD_CLIENT_SECONDS = 2
+_OWN_SETTINGS = "SET datestyle = 'ISO'; SET extra_float_digits = 2"
+_LOOKS_FOR_CLIENT = "SELECT 1 FROM pg_settings WHERE name = 'client_connection_check_interval' AND version() ~ 'linux'"
 _OUTSIDE_TRANSACTION = (
     ("VACUUM",),
     ("CREATE", "DATABASE"),
@@ -138,6 +142,10 @@ class PostgresqlEngine(OdbcEngine):
 
     def __init__(self, connection_string: str, schema: str, connect_timeout: int) -> None:
         super().__init__(connection_string, schema, connect_timeout)
+        self._gathered: list[tuple[str, tuple]] | None = None
+        self._own_settings = _OWN_SETTINGS
+        if self.query(_LOOKS_FOR_CLIENT):
+            self._own_settings += f"; SET client_connection_check_interval = '{_DEAD_CLIENT_SECONDS}s'"
         self.reset_session()
         self._pid: int | None = None  # asked for with the session lock: who works may have to blame somebody for another lock
 
@@ -166,6 +174,23 @@ class PostgresqlEngine(OdbcEngine):
         text = _without_markers(statement.text) if statement.has_marker else statement.text
         super().run_script_statement(replace(statement, text=text))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        self._gathered = []
+        try:
+            yield
+            gathered, self._gathered = self._gathered, None
+        finally:
+            self._gathered = None
+        values = tuple(value for _sql, parameters in gathered for value in parameters)
+        self._drain(self._run("; ".join(sql for sql, _parameters in gathered), values))
+
+    def execute(self, sql: str, parameters: tuple = ()) -> int:
+        if self._gathered is None:
+            return super().execute(sql, parameters)
+        self._gathered.append((sql, parameters))
+        return -1
+
     def set_lock_timeout(self, seconds: float | None) -> None:
         self.execute(_set_lock_timeout(seconds))
 
@@ -178,11 +203,13 @@ class PostgresqlEngine(OdbcEngine):
         Every lock wait of ours is bounded. A server that can (version 14) looks whether we are still alive while a statement
         runs, so that the locks of a killed run do not stay until that statement ends. The driver reads dates in ISO style.
         """
-        self.execute(
-            "RESET SESSION AUTHORIZATION; RESET ALL; SET datestyle = 'ISO'; SET extra_float_digits = 2; SET timezone = 'UTC';"
-            f"{_set_lock_timeout(lock_timeout)}; SELECT set_config(name, '{_DEAD_CLIENT_SECONDS}s', false)"
-            " FROM pg_settings WHERE name = 'client_connection_check_interval' AND version() ~ 'linux'"
-        )
+        self.execute(f"{self._reset(lock_timeout)}; SET timezone = 'UTC'")
+
+    def reset_for_script(self, lock_timeout: float | None = None) -> None:
+        self.execute(self._reset(lock_timeout))
+
+    def _reset(self, lock_timeout: float | None) -> str:
+        return f"RESET SESSION AUTHORIZATION; RESET ALL; {self._own_settings}; {_set_lock_timeout(lock_timeout)}"
 
     def begin_script(self) -> None:
         """Let times be read in the zone of the database or role: a script that changes a column to timestamptz depends on it."""
