@@ -11,8 +11,7 @@ short_description: Unpack a release of an application and switch to it atomicall
 version_added: 0.1.0
 author: everup.deploy contributors (@everup)
 description:
-  - Unpacks an archive that is already on the host to C(releases/VERSION) below O(dest), and points the symbolic
-    link C(current) at it.
+  - Unpacks an archive to C(releases/VERSION) below O(dest), and points the symbolic link C(current) at it.
   - A release gets its name by a rename after all of it is on disk, and the link is switched by a rename, so a
     process killed at any instant leaves neither a half release that looks complete nor a missing C(current). The
     next run cleans up what the killed one left.
@@ -38,10 +37,17 @@ options:
     required: true
   src:
     description:
-      - Path on the host of an archive with the content of the release, as tar.gz, tar.xz or zip.
+      - Path of an archive with the content of the release, as tar.gz, tar.xz or zip.
+      - It is a file of the control node, searched for like the O(ansible.builtin.copy#module:src) of a copy; on the host it stays
+        as long as the task lasts. With O(remote_src=true) it is a file of the host.
       - Needed when the release is not unpacked yet.
-      - In check mode it may be missing, since the task that copies it did not copy it.
+      - In check mode nothing is copied, and a file of the host may be missing, since the task that brings it did not.
     type: path
+  remote_src:
+    description: Whether O(src) is on the host already.
+    type: bool
+    default: false
+    version_added: 0.2.0
   checksum:
     description: SHA-256 checksum that the archive must have, as 64 hexadecimal digits, with or without C(sha256:) before.
     type: str
@@ -68,7 +74,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Vets the archive as well, when it is there.
+    details: Vets the archive as well, when it is on the host.
   diff_mode:
     support: full
 seealso:
@@ -80,7 +86,7 @@ EXAMPLES = r"""
   everup.deploy.app_archive:
     dest: /srv/shop
     version: 2.4.0
-    src: /var/tmp/shop-2.4.0.tar.gz
+    src: build/shop-2.4.0.tar.gz
     checksum: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     state: staged
 
@@ -143,6 +149,7 @@ ARGUMENT_SPEC = {
     "dest": {"type": "path", "required": True},
     "version": {"type": "str", "required": True},
     "src": {"type": "path"},
+    "remote_src": {"type": "bool", "default": False},  # the action plugin has seen to it
     "checksum": {"type": "str"},
     "state": {"type": "str", "choices": ["staged", "current"], "default": "current"},
     "keep": {"type": "int", "default": 3},

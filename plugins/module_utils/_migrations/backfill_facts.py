@@ -19,7 +19,7 @@ from .throttle import number
 
 def backfills_of(params: dict, db: Engine) -> list[Backfill]:
     """Return the backfills of the folder that the module's options name; see :func:`read_backfills`."""
-    return read_backfills(params["path"], params["backfill_folder"], db, list(ENGINES), params["placeholders"])
+    return read_backfills(params["path"], params["backfill_folder"], db, [*ENGINES], params["placeholders"])
 
 
 def inform_backfills(ledger: Ledger, backfills: list[Backfill]) -> list[dict]:

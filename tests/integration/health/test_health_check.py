@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.tests.support.adhoc import run_task
 from ansible_collections.everup.deploy.tests.support.modules import run_module
 
 MODULE = "everup.deploy.health_check"
@@ -204,31 +201,19 @@ def test_options_that_can_never_succeed_are_refused_at_once(options, named):
     assert named in result["msg"]
 
 
-def ansible(args, *more, env=None):
+@pytest.fixture
+def ansible(tmp_path):
     """Run the task through Ansible and return its result and return code."""
-    ansible_bin = str(Path(sys.executable).with_name("ansible"))
-    command = [
-        ansible_bin,
-        "all",
-        "-i",
-        "web1,",
-        "-e",
-        f"ansible_python_interpreter={sys.executable}",
-        "-m",
-        MODULE,
-        "-a",
-        json.dumps(args),
-    ]
-    if "-c" not in more:
-        command += ["-c", "local"]
-    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "minimal", **(env or {})}
-    done = subprocess.run([*command, *more], check=False, capture_output=True, text=True, timeout=120, env=environment)
-    assert "=> {" in done.stdout, done.stdout + done.stderr
-    result, _end = json.JSONDecoder().raw_decode(done.stdout.split("=> ", 1)[1])
-    return result, done.returncode
+
+    def run(args, *flags, env=None):
+        done = run_task(tmp_path, "health_check", args, *flags, env=env)
+        assert done.result, done.output
+        return done.result, done.code
+
+    return run
 
 
-def test_the_condition_is_judged_on_the_control_node_in_one_round_trip(serve):
+def test_the_condition_is_judged_on_the_control_node_in_one_round_trip(serve, ansible):
     server = serve(lambda number: (200, OK))
     result, code = ansible(quick(server.url, condition="status == 'ok' && version == '2.4.0'"))
     assert code == 0
@@ -237,7 +222,7 @@ def test_the_condition_is_judged_on_the_control_node_in_one_round_trip(serve):
     assert not [key for key in result if key.startswith("_")]
 
 
-def test_a_condition_that_becomes_true_is_waited_for_in_full_streaks(serve):
+def test_a_condition_that_becomes_true_is_waited_for_in_full_streaks(serve, ansible):
     bodies = [OLD, OLD, OK, OLD, OK, OK, OK]
     server = serve(lambda number: (200, bodies[min(number, len(bodies)) - 1]))
     result, code = ansible(quick(server.url, condition="version == '2.4.0'"))
@@ -245,7 +230,7 @@ def test_a_condition_that_becomes_true_is_waited_for_in_full_streaks(serve):
     assert result["polls"] == len(bodies)
 
 
-def test_a_condition_that_stays_false_ends_in_time_and_shows_the_body(serve):
+def test_a_condition_that_stays_false_ends_in_time_and_shows_the_body(serve, ansible):
     server = serve(lambda number: (200, OLD))
     result, code = ansible(quick(server.url, condition="version == '2.4.0'", timeout=8))
     assert code != 0
@@ -254,7 +239,7 @@ def test_a_condition_that_stays_false_ends_in_time_and_shows_the_body(serve):
     assert len(server.seen) > 3, "the host went on asking once the condition was known to be false"
 
 
-def test_a_body_that_is_no_json_ends_in_time_and_is_shown(serve):
+def test_a_body_that_is_no_json_ends_in_time_and_is_shown(serve, ansible):
     server = serve(lambda number: (200, "<html>splash</html>"))
     result, code = ansible(quick(server.url, condition="status == 'ok'", timeout=8))
     assert code != 0
@@ -262,7 +247,7 @@ def test_a_body_that_is_no_json_ends_in_time_and_is_shown(serve):
     assert "<html>splash</html>" in result["msg"]
 
 
-def test_bodies_that_always_differ_are_judged_until_the_time_is_up(serve):
+def test_bodies_that_always_differ_are_judged_until_the_time_is_up(serve, ansible):
     server = serve(lambda number: (200, json.dumps({"version": "2.4.0" if number > 7 else "2.3.0", "n": number})))
     result, code = ansible(quick(server.url, condition="version == '2.4.0'", timeout=30))
     assert code == 0
@@ -270,7 +255,7 @@ def test_bodies_that_always_differ_are_judged_until_the_time_is_up(serve):
 
 
 @pytest.mark.parametrize("condition", ["status ==", "nosuch(status)", "length(status, status)"])
-def test_an_expression_that_is_none_fails_at_once(serve, condition):
+def test_an_expression_that_is_none_fails_at_once(serve, condition, ansible):
     server = serve(lambda number: (200, OK))
     result, code = ansible(quick(server.url, condition=condition, timeout=60))
     assert code != 0
@@ -278,21 +263,21 @@ def test_an_expression_that_is_none_fails_at_once(serve, condition):
     assert len(server.seen) <= 3
 
 
-def test_check_mode_looks_for_real(serve):
+def test_check_mode_looks_for_real(serve, ansible):
     server = serve(lambda number: (200, OK))
     result, code = ansible(quick(server.url, condition="version == '2.4.0'"), "--check")
     assert code == 0
     assert result["polls"] == 3
 
 
-def test_an_unreachable_host_is_unreachable():
+def test_an_unreachable_host_is_unreachable(ansible):
     ssh = ["-c", "ssh", "-e", "ansible_host=127.0.0.1 ansible_port=1"]
     result, code = ansible(quick("http://127.0.0.1:1/", condition="status == 'ok'"), *ssh)
     assert code == 4
     assert result["unreachable"] is True
 
 
-def test_a_control_node_without_jmespath_says_so(serve, tmp_path):
+def test_a_control_node_without_jmespath_says_so(serve, tmp_path, ansible):
     (tmp_path / "jmespath.py").write_text("raise ImportError('not here')\n")
     result, code = ansible(quick("http://127.0.0.1:1/", condition="a"), env={"PYTHONPATH": str(tmp_path)})
     assert code != 0

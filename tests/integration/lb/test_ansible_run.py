@@ -5,53 +5,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.tests.support.adhoc import run_task
 
 
 @pytest.fixture
 def ansible(tmp_path):
-    """Run one ad hoc task on localhost; returns exit code, the module's result and the whole output."""
-
-    config = tmp_path / "ansible.cfg"
-    config.touch()
+    """Run one ad hoc task; returns exit code, the module's result and the whole output."""
 
     def run(module: str, options: dict, *flags: str):
-        environment = {
-            **os.environ,
-            "ANSIBLE_HOME": str(tmp_path / "home"),
-            "ANSIBLE_CONFIG": str(config),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_DEPRECATION_WARNINGS": "0",
-            "ANSIBLE_LOCALHOST_WARNING": "0",
-        }
-        done = subprocess.run(
-            [
-                Path(sys.executable).parent / "ansible",
-                "localhost",
-                "-c",
-                "local",
-                "-e",
-                f"ansible_python_interpreter={sys.executable}",
-                "-m",
-                f"everup.deploy.{module}",
-                "-a",
-                json.dumps(options),
-                *flags,
-            ],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        _head, brace, rest = done.stdout.partition("=> {")
-        result = json.JSONDecoder().raw_decode("{" + rest)[0] if brace else {}
-        return done.returncode, result, done.stdout + done.stderr
+        return run_task(tmp_path, module, options, *flags)
 
     return run
 

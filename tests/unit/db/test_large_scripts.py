@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from ansible_collections.everup.deploy.plugins.module_utils._db.connection import ENGINES
+from ansible_collections.everup.deploy.plugins.module_utils._db.connection import ENGINES, engine_class
 from ansible_collections.everup.deploy.plugins.module_utils._db.script import load_script
 
 SIZE = 100_000
@@ -16,7 +16,7 @@ def many(engine):
     rows = []
     for number in range(SIZE // 90):
         rows.append(INSERT + ROW.format(number) + ";\n")
-        if ENGINES[engine].lexis.batches and number % 100 == 99:
+        if engine_class(engine).lexis.batches and number % 100 == 99:
             rows.append("GO\n")
     return "".join(rows)
 
@@ -33,11 +33,11 @@ def one(_engine):
 def test_memory_is_a_small_multiple_of_the_file(tmp_path, engine, shape, peak_times, kept_times):
     path = tmp_path / "1_data.sql"
     path.write_text("-- everup: lock_timeout=5s\nSELECT 1")
-    load_script(path, "expand/1_data.sql", ENGINES[engine].lexis, {})  # whatever is made once is made now
+    load_script(path, "expand/1_data.sql", engine_class(engine).lexis, {})  # whatever is made once is made now
     path.write_text("-- everup: lock_timeout=5s\n" + shape(engine))
     size = path.stat().st_size
     tracemalloc.start()
-    script = load_script(path, "expand/1_data.sql", ENGINES[engine].lexis, {"unused": 1})
+    script = load_script(path, "expand/1_data.sql", engine_class(engine).lexis, {"unused": 1})
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert script.directives.lock_timeout == 5

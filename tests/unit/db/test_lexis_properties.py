@@ -5,7 +5,7 @@ import re
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.batches import split_batches
-from ansible_collections.everup.deploy.plugins.module_utils._db.connection import ENGINES
+from ansible_collections.everup.deploy.plugins.module_utils._db.connection import ENGINES, engine_class
 from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import ScriptError, split, tokens
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -71,7 +71,7 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 
 
 def statements_of(text, engine):
-    lexis = ENGINES[engine].lexis
+    lexis = engine_class(engine).lexis
     return (split_batches if lexis.batches else split)(text, lexis, "x.sql")
 
 
@@ -82,7 +82,7 @@ def statements_of(text, engine):
 @example("SELECT 1--1; SELECT 2")
 def test_tokens_joined_are_the_text(engine, text):
     try:
-        found = list(tokens(text, ENGINES[engine].lexis, "x.sql"))
+        found = list(tokens(text, engine_class(engine).lexis, "x.sql"))
     except ScriptError:
         return
     assert "".join(token.text for token in found) == text
@@ -99,7 +99,7 @@ def test_splitting_loses_nothing_but_separators(engine, text):
     """Statements stand in the text in their order; between them are blanks, comments and what separates, and nothing else."""
     try:
         statements = statements_of(text, engine)
-        found = list(tokens(text, ENGINES[engine].lexis, "x.sql"))
+        found = list(tokens(text, engine_class(engine).lexis, "x.sql"))
     except ScriptError:
         return
     lines = [0, *(match.end() for match in re.finditer("\n", text))]
@@ -110,7 +110,7 @@ def test_splitting_loses_nothing_but_separators(engine, text):
         before = statement
         place = lines[statement.line - 1] + statement.column - 1
         # A batch keeps the comments before its place; any other statement begins there.
-        earliest = max(position, place - len(statement.text) + 1) if ENGINES[engine].lexis.batches else place
+        earliest = max(position, place - len(statement.text) + 1) if engine_class(engine).lexis.batches else place
         start = text.index(statement.text, earliest)
         assert position <= start <= place
         position = start + len(statement.text)
@@ -120,7 +120,7 @@ def test_splitting_loses_nothing_but_separators(engine, text):
     between = [token for token in found if not any(start <= token.start < end for start, end in spans)]
     separators = {"space", "comment", "semicolon", "delimiter"}
     for token in between:
-        is_go = ENGINES[engine].lexis.batches and (token.text.upper() == "GO" or token.kind == "number")
+        is_go = engine_class(engine).lexis.batches and (token.text.upper() == "GO" or token.kind == "number")
         assert token.kind in separators or is_go, token
 
 
@@ -162,7 +162,7 @@ def test_nothing_splits_inside_a_literal_or_comment(engine, data):
     literal = st.tuples(st.sampled_from(KNOWN[engine]), INNER).map(lambda pair: LITERALS[pair[0]](pair[1], engine))
     statement = st.lists(literal, min_size=1, max_size=3).map(lambda found: "SELECT " + ", ".join(found) + " a")
     statements = data.draw(st.lists(statement, min_size=1, max_size=4))
-    separator = "\nGO\n" if ENGINES[engine].lexis.batches else ";\n"
+    separator = "\nGO\n" if engine_class(engine).lexis.batches else ";\n"
     assert [found.text for found in statements_of(separator.join(statements), engine)] == statements
 
 
