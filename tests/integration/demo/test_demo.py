@@ -16,9 +16,9 @@ from lab.site import ROOT
 
 
 def demo(directory: Path, *arguments: str) -> subprocess.Popen:
-    """Start the demo in a process group of its own, as a shell does it."""
+    """Start the demo in a process group of its own, as a shell does it; one in the background would not hear of Ctrl-C."""
     return subprocess.Popen(
-        [sys.executable, "-m", "lab.demo", "--directory", str(directory), *arguments],
+        ["env", "--default-signal=INT", sys.executable, "-m", "lab.demo", "--directory", str(directory), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -32,7 +32,6 @@ QUICK = {
 # One task of each step of a release, in its order. The later ones can only be reached if going on after the earlier kills works.
 POINTS = (
     "Take the lease and open",
-    "Begin to expand",
     "Apply the pending expand scripts",
     "Record that the database is expanded",
     "Begin to roll",
