@@ -23,7 +23,7 @@ from .plan import option_text
 from .runner import Limits
 from .throttle import number, reason_to_wait
 
-_BUSY_LOOK_SECONDS = 0.1
+_BUSY_LOOK_SECONDS = 0.25
 
 
 def key_columns(db: Engine, backfill: Backfill) -> list[Column]:

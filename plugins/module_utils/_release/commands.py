@@ -195,7 +195,7 @@ def record_member(params: dict, check_mode: bool) -> dict:
     Returns:
         changed, member (its row), diff.
     """
-    member = {name: params[name] for name in ("host", "web_group", "state", "version_before", "version_after", "reason")}
+    member = {name: params[name] or None for name in ("host", "web_group", "state", "version_before", "version_after", "reason")}
     with _store(params, create=not check_mode) as store:
         if check_mode:
             known = [r for r in store.releases() if r["version"] == params["version"]] if store.ledger.exists() else []

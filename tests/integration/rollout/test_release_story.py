@@ -175,6 +175,16 @@ def test_an_unreachable_balancer_stops_the_first_batch(deploy, tmp_path):
     deploy.vary()
 
 
+def test_a_host_whose_archive_is_refused_goes_on_serving_what_it_had(deploy):
+    run = deploy.run("everup.deploy.rollout", "-e", f"rolling_upgrade_archive_checksum={'0' * 64}")
+    assert run.code != 0
+    assert "is wanted" in run.flat
+    (row,) = deploy.ledger()["members"].values()
+    assert (row["host"], row["state"], row["version_before"], row["version_after"]) == ("web1", "rolled_back", OLD, OLD)
+    assert deploy.versions() == {"web1": OLD, "web2": OLD, "web3": OLD}
+    assert deploy.pool() == UP
+
+
 def test_a_host_that_becomes_unreachable_stops_the_next_batch(deploy, tmp_path):
     flag = tmp_path / "unreachable"
     deploy.vary(web1=unreachable_while(flag) | restart_command(deploy, "web1", f"touch {flag}"))
