@@ -1,10 +1,20 @@
 """A database of each engine, empty, for every test that asks for one."""
 
 import pytest
-from ansible_collections.everup.deploy.tests.support.databases import ENGINES, GIVEN_CLASSES, Mariadb, Postgresql, Sqlite
+from ansible_collections.everup.deploy.tests.support.databases import (
+    ENGINES,
+    GivenMariadb,
+    GivenPostgresql,
+    Mariadb,
+    Postgresql,
+    Sqlite,
+)
+from ansible_collections.everup.deploy.tests.support.sqlserver import GivenSqlserver
 
 from lab.mariadb import Mariadb as MariadbServer
 from lab.postgres import Postgres
+
+GIVEN_CLASSES = {"postgresql": GivenPostgresql, "mariadb": GivenMariadb, "mysql": GivenMariadb, "sqlserver": GivenSqlserver}
 
 
 @pytest.fixture(scope="session")

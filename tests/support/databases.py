@@ -19,6 +19,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._migrations.amend im
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.assertions import run_assertions
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.backfill import run_backfill
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import inform, migrate
+from ansible_collections.everup.deploy.plugins.module_utils._redact import odbc_parts
 from ansible_collections.everup.deploy.plugins.module_utils._release import commands
 from ansible_collections.everup.deploy.plugins.modules import (
     backfill,
@@ -32,15 +33,23 @@ from ansible_collections.everup.deploy.plugins.modules import (
     release_member,
 )
 
-TRANSACTIONAL = ("sqlite", "postgresql")
 # Any engine joins by the connection string of an empty database on a real server, which is emptied behind each test:
 # EVERUP_TEST_MYSQL='DRIVER=...;SERVER=...;DATABASE=everup_test;UID=...;PWD=...' pytest tests/integration/migrations
+# That of SQL Server names no database: each test has a new one (sqlserver.py).
 GIVEN = {
     name: os.environ[f"EVERUP_TEST_{name.upper()}"]
-    for name in ("postgresql", "mariadb", "mysql")
+    for name in ("postgresql", "mariadb", "mysql", "sqlserver")
     if f"EVERUP_TEST_{name.upper()}" in os.environ
 }
-ENGINES = (*TRANSACTIONAL, "mariadb", *(f"given_{name}" for name in GIVEN))
+
+
+def given(*names: str) -> tuple:
+    """Return the parameters of the fixture ``db`` for those of the engines that are given."""
+    return tuple(f"given_{name}" for name in names if name in GIVEN)
+
+
+TRANSACTIONAL = ("sqlite", "postgresql", *given("postgresql", "sqlserver"))
+ENGINES = ("sqlite", "postgresql", "mariadb", *given(*GIVEN))
 
 
 def _params(module, options: dict) -> dict:
@@ -67,13 +76,17 @@ def run_main(module, options: dict, **controls) -> dict:
 
 
 class Database:
-    """One empty database; ``options`` are the module options that lead to it."""
+    """One empty database; ``options`` are the module options that lead to it, ``user`` is whom its server sees."""
 
     engine = ""
     transactional = True
+    # Whether a reader waits for rows that another session has changed.
+    readers_wait = False
     options: dict = {}  # noqa: RUF012
     folder: Path
-    # How a statement that lasts some seconds looks, and one that a transaction does not hold.
+    user = "shop"
+    # How a transaction begins, how a statement that lasts some seconds looks, and one that a transaction does not hold.
+    begin = "BEGIN"
     slow = ""
     doubtful = ""
 
@@ -95,6 +108,14 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return path
+
+    def line(self, source: str, number: int) -> int:
+        """Return the line of a script, such as ``expand/1_a.sql``, to which :meth:`write` has brought a line of its text."""
+        return number
+
+    def place(self, source: str, line: int, column: int = 1) -> str:
+        """Return file, line and column as messages name them."""
+        return f"{source}:{self.line(source, line)}:{column}"
 
     def migration_options(self, phase: str = "expand", **options) -> dict:
         return {**self.options, "path": str(self.folder), "phase": phase, **options}
@@ -156,6 +177,8 @@ class Sqlite(Database):
     """A SQLite file that does not exist yet."""
 
     engine = "sqlite"
+    user = "root"
+    begin = "BEGIN IMMEDIATE"
     # A statement that lasts about as many seconds as it is given.
     slow = (
         "INSERT INTO log SELECT 'slow' FROM (WITH RECURSIVE n(i) AS"
@@ -294,6 +317,7 @@ class Given:
         self.folder = folder / "migrations"
         self.folder.mkdir()
         self.options = {"engine": name, "connection_string": GIVEN[name]}
+        self.user = odbc_parts(GIVEN[name]).get("uid", "")
         if tables := self.tables():
             raise AssertionError(f"EVERUP_TEST_{name.upper()} names a database that is not empty: {', '.join(sorted(tables))}")
 
@@ -319,6 +343,3 @@ class GivenMariadb(Given, Mariadb):
         with closing(self.connect()) as connection:
             for sql in (f"DROP DATABASE `{name}`", f"CREATE DATABASE `{name}`", "DROP DATABASE IF EXISTS deploys"):
                 connection.execute(sql)
-
-
-GIVEN_CLASSES = {"postgresql": GivenPostgresql, "mariadb": GivenMariadb, "mysql": GivenMariadb}

@@ -8,32 +8,38 @@ The databases have READ_COMMITTED_SNAPSHOT on, as Azure SQL Database has it; EVE
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from pathlib import Path
 
 import pyodbc
+from ansible_collections.everup.deploy.plugins.module_utils._redact import odbc_parts
 from ansible_collections.everup.deploy.tests.support.databases import Database
 
 VARIABLE = "EVERUP_TEST_SQLSERVER"
+SNAPSHOT = os.environ.get(f"{VARIABLE}_RCSI", "on").lower() == "on"
 
 
 class Sqlserver(Database):
-    """A new database of a running server; dropped by close()."""
+    """A new database of a running server, for scripts in T-SQL; dropped by close()."""
 
     engine = "sqlserver"
     transactional = True
+    readers_wait = not SNAPSHOT
+    begin = "BEGIN TRANSACTION"
     doubtful = "EXEC (N'{0}')"
-    slow = "WAITFOR DELAY '{0}'; INSERT INTO log VALUES ('slow')"
+    # Without a semicolon, at which a portable script is taken apart.
+    slow = "DECLARE @pause datetime = DATEADD(millisecond, {0} * 1000, 0) WAITFOR DELAY @pause INSERT INTO log VALUES ('slow')"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "migrations"
         self.folder.mkdir()
         self.login = os.environ[VARIABLE].rstrip("; ")
+        self.user = odbc_parts(self.login).get("uid", "")
         self.name = f"everup_{uuid.uuid4().hex[:12]}"
-        snapshot = os.environ.get(f"{VARIABLE}_RCSI", "on").upper()
         self._on_server(
             f"CREATE DATABASE [{self.name}]",
-            f"ALTER DATABASE [{self.name}] SET READ_COMMITTED_SNAPSHOT {snapshot}",
+            f"ALTER DATABASE [{self.name}] SET READ_COMMITTED_SNAPSHOT {'ON' if SNAPSHOT else 'OFF'}",
             f"ALTER DATABASE [{self.name}] SET RECOVERY SIMPLE",
         )
         self.options = {"engine": "sqlserver", "connection_string": f"{self.login};DATABASE={self.name}"}
@@ -55,9 +61,31 @@ class Sqlserver(Database):
         return pyodbc.connect(f"{self.login};DATABASE={self.name};APP=the shop", autocommit=True, timeout=30)
 
     def tables(self) -> set[str]:
-        return {name for (name,) in self.query("SELECT name FROM sys.tables WITH (NOLOCK)")}
+        """Return what is there for good: a table that another transaction is making or dropping is waited for."""
+        return {name for (name,) in self.query("SELECT name FROM sys.tables")}
 
-    @staticmethod
-    def delay(seconds: float) -> str:
-        """Return seconds as WAITFOR takes them."""
-        return f"{int(seconds // 3600):02}:{int(seconds // 60) % 60:02}:{seconds % 60:06.3f}"
+
+def batches(text: str) -> str:
+    """Return a script with a line GO behind each semicolon that another statement follows."""
+    return re.sub(r";[ \t]*\n?(?=\s*\w)", ";\nGO\n", text)
+
+
+class GivenSqlserver(Sqlserver):
+    """The same for the scripts of all engines: each of their statements becomes a batch.
+
+    Parameters:
+        name: as GIVEN has it.
+        folder: an empty folder.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(folder)
+        self._written: dict[str, str] = {}
+
+    def write(self, name: str, text: str, phase: str = "expand") -> Path:
+        self._written[f"{phase}/{name}"] = text
+        return super().write(name, batches(text) if name.endswith(".sql") else text, phase)
+
+    def line(self, source: str, number: int) -> int:
+        before = self._written[source].splitlines(keepends=True)[: number - 1]
+        return batches("".join([*before, "SELECT"])).count("\n") + 1

@@ -85,17 +85,22 @@ KEYS = {
     "text": ("code varchar(40) NOT NULL", "code", lambda n: f"'{'Ää b' * (n % 3)}x{n:03d}''-'"),
     "composite": ("a int NOT NULL, b varchar(20) NOT NULL", "a, b", lambda n: f"{n // 7}, 'k{n % 7}'"),
     "decimal": ("amount decimal(20, 4) NOT NULL", "amount", lambda n: f"{n - 50}.{n % 10}125"),
-    "time": ("at {time} NOT NULL", "at", lambda n: f"'2026-11-20 10:00:{n % 60:02d}.{n:06d}'"),
+    "time": ("moment {time} NOT NULL", "moment", lambda n: f"'2026-11-20 10:00:{n % 60:02d}.{n:06d}'"),
     "three": ("a int NOT NULL, b int NOT NULL, c int NOT NULL", "a, b, c", lambda n: f"{n // 30}, {n // 6 % 5}, {n % 6}"),
     "big": ("id bigint NOT NULL", "id", lambda n: f"{9007199254740993 + n}"),
-    "uuid": ("id uuid NOT NULL", "id", lambda n: f"'{n * 2654435761 % 2**32:08x}-0000-4000-8000-{n:012x}'"),
+    "uuid": ("id {uuid} NOT NULL", "id", lambda n: f"'{n * 2654435761 % 2**32:08x}-0000-4000-8000-{n:012x}'"),
+}
+
+TYPES = {
+    "postgresql": {"time": "timestamp", "uuid": "uuid"},
+    "sqlserver": {"time": "datetime2(6)", "uuid": "uniqueidentifier"},
 }
 
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys_of_all_kinds(db, kind):
     columns, key, value = KEYS[kind]
-    columns = columns.format(time="timestamp" if db.engine == "postgresql" else "datetime(6)")
+    columns = columns.format(**TYPES.get(db.engine, {"time": "datetime(6)", "uuid": "uuid"}))
     db.execute(f"CREATE TABLE things ({columns}, done int NOT NULL, PRIMARY KEY ({key}))")
     db.execute("INSERT INTO things VALUES " + ", ".join(f"({value(n)}, 0)" for n in range(120)))
     db.write("1_count.yml", COUNT.format(key=key), phase="backfill")
@@ -347,7 +352,7 @@ def test_a_contract_script_that_was_stopped_in_the_middle_goes_on(orders, state,
     orders.write("0007_x.sql", text, phase="contract")
     orders.migrate()
     orders.backfill()
-    with pytest.raises(EverupError, match=r"0007_x\.sql:3:1: .*nowhere"):
+    with pytest.raises(EverupError, match=f"{re.escape(orders.place('contract/0007_x.sql', 3))}: .*nowhere"):
         orders.migrate("contract")
     orders.execute(f"UPDATE everup_contract_history SET state = '{state}', statements_done = {done}")
     orders.execute("CREATE TABLE nowhere (a int)")

@@ -10,11 +10,12 @@ from ansible_collections.everup.deploy.plugins.module_utils._errors import Everu
 from ansible_collections.everup.deploy.plugins.modules import migration, migration_info
 from ansible_collections.everup.deploy.tests.support.databases import TRANSACTIONAL, run_main
 
+SCHEMAS = ("postgresql", "sqlserver")
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def three(db):
-    db.write("0001_log.sql", "CREATE TABLE log (what text);\nINSERT INTO log VALUES ('one');")
+    db.write("0001_log.sql", "CREATE TABLE log (what varchar(50));\nINSERT INTO log VALUES ('one');")
     db.write("2_two.sql", "INSERT INTO log VALUES ('two')")
     db.write("10_ten.sql", "-- nothing but a comment")
     db.write("0001_old.sql", "DROP TABLE log", phase="contract")
@@ -88,7 +89,7 @@ def test_an_approved_plan_is_the_only_one_that_runs(db):
 
 def test_the_modules_themselves(db):
     """Through Ansible's argument spec: the diff comes with --diff alone, and holds the text before placeholders."""
-    text = "CREATE TABLE t (a text DEFAULT '${word}')"
+    text = "CREATE TABLE t (a varchar(50) DEFAULT '${word}')"
     db.write("1_t.sql", text)
     options = db.migration_options(placeholders={"word": "hunter2"})
     plan = run_main(migration, options, check_mode=True, diff=True)
@@ -122,14 +123,14 @@ def test_names_are_settings(db):
         "contract_folder": "down",
         "table_prefix": "x_",
         "expand_history_table": "Versions",
-        **({"schema": "deploys"} if db.engine == "postgresql" else {}),
+        **({"schema": "deploys"} if db.engine in SCHEMAS else {}),
     }
     assert db.migrate(**names)["current"] == "1"
     own = ("ledger", "lease", "release", "member", "event", "backfill", "contract_history", "repeatable_history")
     assert db.tables() == {"a", "Versions", *(f"x_{name}" for name in own)}
     assert db.migrate(**names)["changed"] is False
     assert db.migrate("contract", **names)["current"] == "1"
-    if db.engine == "postgresql":
+    if db.engine in SCHEMAS:
         assert db.query('SELECT version FROM deploys."Versions"') == [("1",)]
 
 
@@ -161,13 +162,14 @@ def test_info_tells_everything(db):
 def test_a_failing_script_leaves_nothing_and_is_mended(db):
     three(db)
     db.write("3_bad.sql", "INSERT INTO log VALUES ('three');\nCREATE TABLE t (a int);\n  INSERT INTO nowhere VALUES (1);")
-    with pytest.raises(EverupError, match=r"^expand/3_bad\.sql:3:3: .*nowhere"):
+    place = db.place("expand/3_bad.sql", 3, 3)
+    with pytest.raises(EverupError, match=f"^{re.escape(place)}: .*nowhere"):
         db.migrate()
     assert log(db) == ["one", "two"]
     assert "t" not in db.tables()
     row = db.history()["3"]
     assert (row["state"], row["statements_done"]) == ("failed", 0)
-    assert row["error"].startswith("expand/3_bad.sql:3:3: ")
+    assert row["error"].startswith(f"{place}: ")
     assert "10" not in db.history()
     assert db.events()[-1] == "script_failed"
     db.write("3_bad.sql", "INSERT INTO log VALUES ('three'), (null); nonsense")
@@ -195,7 +197,7 @@ def test_a_failed_file_that_is_renamed_to_the_same_version_runs_once(db):
 
 
 def test_placeholders_stay_out_of_everything_that_is_kept(db):
-    db.write("1_a.sql", "CREATE TABLE t (a text);\nINSERT INTO t VALUES ('${word}')")
+    db.write("1_a.sql", "CREATE TABLE t (a varchar(50));\nINSERT INTO t VALUES ('${word}')")
     db.write("2_b.sql", "-- everup: transaction=none\nSELECT 1;\nINSERT INTO ${word} VALUES (1)")
     result = None
     with pytest.raises(EverupError) as caught:
@@ -213,12 +215,12 @@ def test_placeholders_stay_out_of_everything_that_is_kept(db):
 def test_transactions_in_a_script_are_refused_before_anything_runs(db):
     three(db)
     db.write("3_begin.sql", "SELECT 1;\n  COMMIT;")
-    db.write("4_begin.sql", "-- everup: transaction=none\nBEGIN;\nSELECT 1;")
+    db.write("4_begin.sql", f"-- everup: transaction=none\n{db.begin};\nSELECT 1;")
     with pytest.raises(EverupError) as caught:
         db.migrate()
-    assert [finding[:24] for finding in caught.value.details["findings"]] == [
-        "expand/3_begin.sql:2:3: ",
-        "expand/4_begin.sql:2:1: ",
+    assert [finding.split(": ")[0] for finding in caught.value.details["findings"]] == [
+        db.place("expand/3_begin.sql", 2, 3),
+        db.place("expand/4_begin.sql", 2, 1),
     ]
     assert db.tables() == set()
 
@@ -230,6 +232,7 @@ def test_an_error_that_comes_with_a_row(db):
         "postgresql": "SELECT a::int FROM (VALUES ('1'), ('nonsense')) AS t (a)",
         "mariadb": "SELECT (SELECT m FROM (SELECT 1 AS m UNION SELECT 2) AS x WHERE m > n)"
         " FROM (SELECT 1 AS n UNION ALL SELECT 0) AS t",
+        "sqlserver": "SELECT CAST(a AS int) FROM (VALUES ('1'), ('nonsense')) AS t (a)",
     }
     db.write("1_x.sql", rows[db.engine])
     with pytest.raises(EverupError, match=r"^expand/1_x\.sql:1:1: "):
@@ -242,9 +245,10 @@ def test_a_statement_time_out(db):
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
         "postgresql": "SELECT pg_sleep(30)",
         "mariadb": "SELECT sleep(30)",
+        "sqlserver": "WAITFOR DELAY '00:00:30'",
     }
     db.write("1_x.sql", f"-- everup: statement_timeout=200ms\nSELECT 1;\n{slow[db.engine]}")
-    with pytest.raises(EverupError, match=r"expand/1_x\.sql:3:1: .*(time-out|timeout)"):
+    with pytest.raises(EverupError, match=f"{re.escape(db.place('expand/1_x.sql', 3))}: .*(time-out|timeout)"):
         db.migrate()
 
 

@@ -15,7 +15,7 @@ def assertion(db, name, text):
 @pytest.fixture
 def shop(db):
     db.write("1_log.sql", "CREATE TABLE log (id int, what varchar(20)); INSERT INTO log VALUES (1, 'one')")
-    db.write("2_more.sql", "ALTER TABLE log ADD COLUMN more int")
+    db.write("2_more.sql", "ALTER TABLE log ADD more int")
     db.write("2_less.sql", "ALTER TABLE log DROP COLUMN more", phase="contract")
     db.migrate(target="1")
     return db
@@ -25,7 +25,10 @@ def test_one_without_rows_passes(shop):
     assertion(shop, "always.sql", "SELECT id FROM log WHERE what IS NULL;\nSELECT id FROM log WHERE id < 0")
     result = shop.assert_all()
     assert (result["changed"], result["passed"], result["failed_assertions"]) == (False, 2, 0)
-    assert [one["name"] for one in result["results"]] == ["tests/always.sql:1", "tests/always.sql:2"]
+    assert [one["name"] for one in result["results"]] == [
+        "tests/always.sql:1",
+        f"tests/always.sql:{shop.line('tests/always.sql', 2)}",
+    ]
 
 
 def test_the_rows_of_a_failure_are_shown(shop):
@@ -34,8 +37,8 @@ def test_the_rows_of_a_failure_are_shown(shop):
     with pytest.raises(EverupError) as caught:
         shop.assert_all()
     assert str(caught.value) == (
-        "1 of 2 assertions about the database failed:\n  tests/always.sql:3: 6 row(s) that should not be there: "
-        "id=2; id=3; id=4; id=5; id=6; and 1 more"
+        f"1 of 2 assertions about the database failed:\n  tests/always.sql:{shop.line('tests/always.sql', 3)}: "
+        "6 row(s) that should not be there: id=2; id=3; id=4; id=5; id=6; and 1 more"
     )
     assert caught.value.details["passed"] == 1
 
@@ -48,6 +51,8 @@ def test_one_that_the_database_refuses_is_a_failure_and_the_others_run(shop):
 
 @pytest.mark.parametrize("change", ["INSERT INTO log VALUES (9, 'nine')", "DROP TABLE log", "-- first\n  update log SET id = 2"])
 def test_one_that_changes_something_is_refused_before_any_runs(shop, change):
+    if shop.engine == "sqlserver":
+        pytest.skip("a batch may do what it likes there: all of it is taken back")
     assertion(shop, "a.sql", f"SELECT id FROM log WHERE id < 0;\n{change}")
     with pytest.raises(EverupError, match=r"tests/a\.sql:[23]:[13]: \w+ is no query, and an assertion only asks"):
         shop.assert_all()

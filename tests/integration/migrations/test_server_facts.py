@@ -5,11 +5,12 @@ from contextlib import closing
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.base import CAPABILITIES
-from ansible_collections.everup.deploy.plugins.module_utils._db.engines.odbc import OdbcEngine
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._migrations import locks
 from ansible_collections.everup.deploy.plugins.modules import migration_info
-from ansible_collections.everup.deploy.tests.support.databases import run_main
+from ansible_collections.everup.deploy.tests.support.databases import given, run_main
+
+SERVERS = pytest.mark.parametrize("db", ["postgresql", "mariadb", *given("sqlserver")], indirect=True)
 
 
 def test_every_engine_answers_with_the_same_abilities(db):
@@ -45,15 +46,16 @@ def test_a_sqlite_lock_without_a_name_is_held_all_the_same(sqlite_database):
         assert other.session_lock_holder("x") is None
 
 
-@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+@SERVERS
 def test_a_watch_looks_many_times_over_one_connection(db, monkeypatch):
     db.execute("CREATE TABLE t (a int)")
     with closing(db.engine_connection()) as waiting, closing(db.connect()) as holder:
         holder.autocommit = False
         holder.execute("INSERT INTO t VALUES (1)")
         opened = []
-        real = OdbcEngine._connect
-        monkeypatch.setattr(OdbcEngine, "_connect", lambda self: opened.append(1) or real(self))
+        kind = type(waiting)
+        real = kind._connect
+        monkeypatch.setattr(kind, "_connect", lambda self: opened.append(1) or real(self))
         waiting.set_lock_timeout(2)
         assert waiting.try_session_lock("a script")
         watch = locks.BlockerWatch(waiting)
@@ -65,9 +67,9 @@ def test_a_watch_looks_many_times_over_one_connection(db, monkeypatch):
     assert len(watch.seen) == 1 and watch.seen[0].certain
 
 
-@pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+@SERVERS
 def test_a_spent_budget_outside_a_transaction_is_told_once_and_says_what_stays(db):
-    db.write("1_t.sql", "CREATE TABLE t (a int);\nCREATE TABLE log (what text)")
+    db.write("1_t.sql", "CREATE TABLE t (a int);\nCREATE TABLE log (what varchar(50))")
     db.migrate()
     db.write("2_x.sql", "-- everup: transaction=none\nINSERT INTO log VALUES ('x');\nALTER TABLE t ADD b int")
     with closing(db.connect()) as holder:

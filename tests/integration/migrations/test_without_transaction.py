@@ -1,5 +1,6 @@
 """Scripts outside a transaction: what was done is known after every statement."""
 
+import re
 from contextlib import closing
 from hashlib import sha256
 
@@ -7,8 +8,10 @@ import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.errors import DatabaseError
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.history import History
+from ansible_collections.everup.deploy.tests.support.databases import given
 
-TABLES = "CREATE TABLE log (what text);"
+TABLES = "CREATE TABLE log (what varchar(50));"
+SCRIPT = "expand/2_x.sql"
 HEAD = "-- everup: transaction=none\n"
 
 
@@ -29,7 +32,7 @@ def interrupt(db, done, of=3):
 
 def test_a_failure_in_the_middle_keeps_what_was_done(db):
     prepare(db, "INSERT INTO log VALUES ('a');\nINSERT INTO nowhere VALUES (1);\nINSERT INTO log VALUES ('c')")
-    with pytest.raises(EverupError, match=r"^expand/2_x\.sql:3:1: "):
+    with pytest.raises(EverupError, match=f"^{re.escape(db.place(SCRIPT, 3))}: "):
         db.migrate()
     row = db.history()["2"]
     assert (row["state"], row["statements_done"], row["statements_total"]) == ("failed", 1, 3)
@@ -52,7 +55,7 @@ def test_a_failure_whose_text_was_edited(db):
     assert log(db) == ["b"]
 
 
-DOUBTFUL = pytest.mark.parametrize("db", ["postgresql", "mariadb"], indirect=True)
+DOUBTFUL = pytest.mark.parametrize("db", ["postgresql", "mariadb", *given("sqlserver")], indirect=True)
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_interrupted_is_not_guessed(interrupted):
         (finding,) = caught.value.details["findings"]
         assert "was interrupted after 1 of 3 statements" in finding
         doubtful = interrupted.doubtful.format("INSERT INTO nowhere VALUES (1)")
-        assert f"statement 2 (line 3: {doubtful};) may or may not have happened" in finding
+        assert f"statement 2 (line {interrupted.line(SCRIPT, 3)}: {doubtful};) may or may not have happened" in finding
         assert "repair=applied" in finding and "repair=retry" in finding
     assert log(interrupted) == ["a"]
 
@@ -227,15 +230,24 @@ def test_a_run_whose_lease_is_taken_in_the_last_statement_does_not_finish(db):
     assert db.history()["2"]["state"] == "applied"
 
 
+PIECEWISE = {
+    "postgresql": "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log VALUES ('part'); COMMIT;"
+    " UPDATE other SET a = 1; END $$",
+    "mariadb": "CREATE PROCEDURE p() BEGIN INSERT INTO log VALUES ('part'); UPDATE other SET a = 1; END",
+    "sqlserver": "CREATE PROCEDURE p AS INSERT INTO log VALUES ('part'); UPDATE other SET a = 1",
+}
+
+
+def call(db):
+    return "EXEC p" if db.engine == "sqlserver" else "CALL p()"
+
+
 @pytest.fixture
 def piecewise(db):
     """A procedure that leaves a part of its work behind, then works at a table that the test may lock or leave out."""
-    begin, commit, end = (
-        ("LANGUAGE plpgsql AS $$ BEGIN", "COMMIT;", "END $$") if db.engine == "postgresql" else ("BEGIN", "", "END")
-    )
-    prepare(db, "INSERT INTO log VALUES ('a');\nCALL p();\nINSERT INTO log VALUES ('c')")
+    prepare(db, f"INSERT INTO log VALUES ('a');\n{call(db)};\nINSERT INTO log VALUES ('c')")
     db.migrate(target="1")
-    db.execute(f"CREATE PROCEDURE p() {begin} INSERT INTO log VALUES ('part'); {commit} UPDATE other SET a = 1; {end}")
+    db.execute(PIECEWISE[db.engine])
     return db
 
 
@@ -243,7 +255,7 @@ def in_doubt(db, match, **options):
     with pytest.raises(EverupError, match=match) as caught:
         db.migrate(**options)
     message = str(caught.value)
-    assert message.startswith("expand/2_x.sql:3:1: ")
+    assert message.startswith(f"{db.place(SCRIPT, 3)}: ")
     assert "Statement 2 of 3 can commit in the middle of itself, so that a part of it may stay" in message
     assert "repair=applied (of the playbooks: -e expand_repair=applied) if nothing of it is missing" in message
     assert log(db) == ["a", "part"]
@@ -285,7 +297,7 @@ def test_a_procedure_that_got_no_lock_is_not_tried_again(piecewise):
 @DOUBTFUL
 def test_an_idempotent_script_is_not_asked_about(piecewise):
     db = piecewise
-    prepare(db, "INSERT INTO log VALUES ('a');\nCALL p()", head=HEAD + "-- everup: idempotent\n")
+    prepare(db, f"INSERT INTO log VALUES ('a');\n{call(db)}", head=HEAD + "-- everup: idempotent\n")
     with pytest.raises(EverupError) as caught:
         db.migrate()
     assert "in the middle of itself" not in str(caught.value)

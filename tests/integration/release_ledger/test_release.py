@@ -239,7 +239,7 @@ def test_a_stale_token_changes_nothing(db):
 def test_a_token_that_goes_stale_in_the_middle_of_a_script(db):
     """The script runs to its end and is then rolled back, because the lease was taken meanwhile."""
     ann = opened(db)
-    db.write("1_log.sql", "CREATE TABLE log (what text)")
+    db.write("1_log.sql", "CREATE TABLE log (what varchar(50))")
     db.migrate(lease_token=ann)
     if db.engine == "sqlite":
         # One writer at a time: only the script itself can take the lease away while it runs.
@@ -247,7 +247,7 @@ def test_a_token_that_goes_stale_in_the_middle_of_a_script(db):
         with pytest.raises(EverupError, match="The lease is lost"):
             db.migrate(lease_token=ann)
     else:
-        db.write("2_x.sql", "INSERT INTO log VALUES ('x');\nSELECT pg_sleep(1)")
+        db.write("2_x.sql", f"INSERT INTO log VALUES ('x');\n{db.slow.format(1)}")
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(db.migrate, lease_token=ann)
             time.sleep(0.4)
@@ -261,7 +261,7 @@ def test_a_token_that_goes_stale_in_the_middle_of_a_script(db):
 def test_after_a_lost_lease_a_script_without_transaction_goes_on(db):
     """What was done is recorded, nothing is in flight, and so nobody is asked to repair."""
     ann = opened(db)
-    db.write("1_log.sql", "CREATE TABLE log (what text)")
+    db.write("1_log.sql", "CREATE TABLE log (what varchar(50))")
     taken = "UPDATE everup_lease SET token = token + 1"
     db.write("2_x.sql", f"-- everup: transaction=none\nINSERT INTO log VALUES ('a');\n{taken};\nINSERT INTO log VALUES ('c')")
     with pytest.raises(EverupError, match="The lease is lost"):
