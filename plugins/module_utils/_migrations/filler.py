@@ -185,12 +185,9 @@ class Filler:
 
     def _batch(self, row: BackfillRow) -> BackfillRow | None:
         """Do the next batch with its watermark in one transaction; return the row as it is then, None at the end."""
-        sweep, end = row.sweep, row.end_key
-        first = self._first(row, end)
-        if first is None and sweep == 1:
-            # The table has grown behind the largest key of the start: one more sweep, and no third.
-            sweep, end = 2, self._key(self._sql.highest(), {})
-            first = self._first(row, end)
+        found: list = []
+        self._patiently(lambda: found.append(self._next(row)))
+        sweep, end, first = found[0]
         if first is None:
             return None
         definition, cap = self._definition, self.db.keyset.largest_batch
@@ -235,10 +232,23 @@ class Filler:
             self._done.rows += changed
             self._done.seen += seen
 
-        limits, otherwise = self.limits, "The batch was rolled back, the ones before it stay and are not done again"
-        with_lock_budget(self._watch, attempt, limits.lock_budget, limits.lock_timeout, self.jitter, otherwise)
+        self._patiently(attempt)
         self._done.tries = max(self._done.tries, tries)
         return moved[0]
+
+    def _patiently(self, attempt: Callable[[], None]) -> None:
+        """Run attempt within the lock budget."""
+        limits, otherwise = self.limits, "The batch was rolled back, the ones before it stay and are not done again"
+        with_lock_budget(self._watch, attempt, limits.lock_budget, limits.lock_timeout, self.jitter, otherwise)
+
+    def _next(self, row: BackfillRow) -> tuple[int, list | None, list | None]:
+        """Return the sweep, its last key and the first key of the next batch, which is None at the end."""
+        first = self._first(row, row.end_key)
+        if first is not None or row.sweep > 1:
+            return row.sweep, row.end_key, first
+        # The table has grown behind the largest key of the start: one more sweep, and no third.
+        end = self._key(self._sql.highest(), {})
+        return 2, end, self._first(row, end)
 
     def _first(self, row: BackfillRow, end: list | None) -> list | None:
         """Return the first key of the next batch."""

@@ -116,6 +116,31 @@ def test_a_batch_that_met_a_lock_comes_back_smaller(orders):
     assert result["backfill"]["rows_seen"] == 20
 
 
+def test_a_look_for_the_next_batch_that_meets_a_lock_is_taken_again(sqlite_database, monkeypatch):
+    """Where readers wait for writers, the look has the same budget as the batch."""
+    db = sqlite_database
+    db.execute("CREATE TABLE orders (id int NOT NULL PRIMARY KEY, done int NOT NULL, seen int NOT NULL)")
+    db.execute("INSERT INTO orders VALUES " + ", ".join(f"({number}, 0, 0)" for number in range(200)))
+    db.write("1_fill.yml", FILL, phase="backfill")
+    find, holders = Filler._next, []
+
+    def hold():
+        with closing(db.connect()) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            holders.append(True)
+            time.sleep(1.2)
+
+    def met(self, row):
+        if not holders:
+            threading.Thread(target=hold).start()
+            eventually(lambda: holders, timeout=5)
+        return find(self, row)
+
+    monkeypatch.setattr(Filler, "_next", met)
+    assert db.backfill(lock_timeout="300ms", lock_budget="20s")["finished"]
+    assert done(db) == {1: 200}
+
+
 def test_a_deadlock_is_tried_again(postgresql_database):
     """The server breaks it after a second, at our cost: that is no failure of the backfill."""
     orders = postgresql_database
