@@ -3,14 +3,17 @@
 """How long 1,000 small scripts take on PostgreSQL, and a run with nothing pending: ours beside other tools and beside a floor.
 
 The floor is one connection that executes the same statements, each in a transaction with one insert. `--scale small` takes 200.
-The last line is one JSON object: first_run_vs_floor, noop_round_trips, peers.
+Ten times as many show whether time is linear, and how much memory it takes.
+The last line is one JSON object: first_run_vs_floor, noop_round_trips, tenfold, peers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -29,7 +32,7 @@ from ansible_collections.everup.deploy.plugins.modules.migration import ARGUMENT
 from lab.postgres import Postgres
 
 SCALES = {"full": 1000, "small": 200}
-ROUNDS = 5
+ROUNDS = 3
 BIN = Path(sys.executable).parent
 PASSWORD = "benchmark"  # noqa: S105 - of a server that lives as long as this program
 # A server as it is installed: every commit reaches the disk.
@@ -115,8 +118,11 @@ class Ours(Tool):
             (expand / f"{number + 1:05d}_table.sql").write_text(statement(number) + ";\n")
 
     def run(self, database: str) -> None:
-        params = {**self.bench.login(database), "path": str(self.bench.folder / "ours"), "phase": "expand"}
-        migrate(params, check_mode=False)
+        migrate(self.params(database), check_mode=False)
+
+    def params(self, database: str) -> dict:
+        """Return the module's parameters."""
+        return {**self.bench.login(database), "path": str(self.bench.folder / "ours"), "phase": "expand"}
 
 
 class OursAsTask(Tool):
@@ -287,6 +293,32 @@ def round_trips(ours: Ours, bench: Bench) -> tuple[int, int]:
     return sum("_history" in sql and "statements_done" in sql for sql in sent), len(sent)
 
 
+def run_and_measure(params: dict, seconds) -> None:
+    """Migrate in a process of its own; hand over the seconds it took and the most memory the process ever had, in MB."""
+    took = timed(lambda: migrate(params, check_mode=False))
+    seconds.put((took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def tenfold(bench: Bench) -> dict:
+    """Return how ten times as many scripts do: seconds, how many times the floor's, and the most memory in MB."""
+    larger = Bench(bench.server, bench.folder / "tenfold", 10 * bench.scripts)
+    ours, context = Ours(larger), multiprocessing.get_context("spawn")
+    with bench.empty_database() as database:
+        least = timed(lambda: floor(larger, database))
+    with bench.empty_database() as database:
+        answers = context.Queue()
+        process = context.Process(target=run_and_measure, args=(ours.params(database), answers))
+        process.start()
+        took, megabytes = answers.get(timeout=3600)
+        process.join()
+    return {
+        "scripts": larger.scripts,
+        "first_run_seconds": round(took, 2),
+        "first_run_vs_floor": round(took / least, 3),
+        "peak_mb": round(megabytes),
+    }
+
+
 def main() -> None:
     """Run the bench and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -299,6 +331,7 @@ def main() -> None:
         missing = [command for command in PEERS if not installed(command)]
         least, rows = measure([ours, OursAsTask(bench), *peers], bench)
         reads, statements = round_trips(ours, bench)
+        larger = tenfold(bench)
     if missing:
         print(f"not installed and left out: {', '.join(missing)}", file=sys.stderr)
     print(f"{scripts} scripts on PostgreSQL, fsync on; the floor takes {statistics.median(least):.2f} s\n")
@@ -314,12 +347,15 @@ def main() -> None:
     for tool, said in found.items():
         run, times, nothing = said["first_run_seconds"], said["first_run_vs_floor"], said["noop_seconds"]
         print(f"{tool:<36} {run:>8.2f} s {times:>8.2f} {nothing:>14.3f} s")
+    run, times, most = larger["first_run_seconds"], larger["first_run_vs_floor"], larger["peak_mb"]
+    print(f"\n{larger['scripts']} scripts: {run:.1f} s, {times:.2f} times the floor, at most {most} MB of memory")
     result = {
         "scripts": scripts,
         "rounds": ROUNDS,
         **found[ours.name],
         "noop_round_trips": reads,
         "noop_statements": statements,
+        "tenfold": larger,
         "peers": {tool.name: found[tool.name] for tool in peers},
     }
     print(json.dumps(result))

@@ -74,7 +74,7 @@ class Runner:
     jitter: Callable[[], float] = field(default=random.random)
     # What the session has been left with by the last script, so that the next one need not ask for the same.
     _lock_timeout_set: float | None = field(default=None, init=False)
-    _begun: bool = field(default=False, init=False)
+    _for_script: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._watch = BlockerWatch(self.db)
@@ -105,8 +105,8 @@ class Runner:
             return [self.run(migration, repair) for migration in migrations]
         finally:
             self._watch.close()
-            if self._begun:
-                self._begun = False
+            if self._for_script:
+                self._for_script = False
                 with suppress(DatabaseError):  # a session that is gone has nothing set
                     self.db.reset_session(self._lock_timeout_set)
 
@@ -126,7 +126,7 @@ class Runner:
         if migration.script.directives.transaction and self.db.transactional_ddl:
             tries = self._whole(migration)
         else:
-            if self._begun:
+            if self._for_script:
                 self._reset_session()
             tries = self._statement_by_statement(migration, repair)
         messages = [migration.script.mask(message) for message in self.db.take_messages()]
@@ -162,7 +162,7 @@ class Runner:
                 self.db.set_lock_timeout(lock_timeout)
             self._check_fence()
             with self.db.transaction():
-                if not self._begun:
+                if not self._for_script:
                     self.db.begin_script()
                 left = self._run_within_lock_timeout(migration)
                 # A fence may have to tell times, in the session that is ours.
@@ -172,7 +172,7 @@ class Runner:
                     self.history.record_applied(migration, self.release_version, time.monotonic() - started)
                     self._note_applied(migration)
                 self._fence()
-            self._lock_timeout_set, self._begun = left, begun
+            self._lock_timeout_set, self._for_script = left, begun
         except BaseException as error:
             self._reset_session()
             if not isinstance(error, DatabaseError):
@@ -211,7 +211,7 @@ class Runner:
 
     def _reset_session(self) -> None:
         """Undo what we and the script have set; a session that is gone has nothing set."""
-        self._lock_timeout_set, self._begun = None, False
+        self._lock_timeout_set, self._for_script = None, False
         try:
             self.db.reset_session()
         except DatabaseError:
