@@ -69,15 +69,18 @@ def test_killed_at_random_points(db):
     points = random.Random(f"everup backfill {db.engine}")
     create(db)
     prepare(db, 1)
-    killed, fill, far = 0, 1, set()
+    killed, fill, far = 0, 1, [(0, 0)]
+    life = longest_life = LONGEST_LIFE.get(db.engine, 0.15)
     while killed < KILLS:
-        killed += kill_after(start(db), points.uniform(0, LONGEST_LIFE.get(db.engine, 0.15)))
+        killed += kill_after(start(db), points.uniform(0, life))
         ((batches, seen, state),) = (
             db.query(f"SELECT batches, rows_seen, state FROM everup_backfill WHERE version = '{fill}'") or [(0, 0, "pending")]
             if "everup_backfill" in db.tables()
             else [(0, 0, "pending")]
         )
-        far.add((fill, batches))
+        # On a machine so busy that no life is long enough to get anywhere, one will be.
+        life = life * 1.2 if far[-1] == (fill, batches) else longest_life
+        far.append((fill, batches))
         # The record commits with the batch: neither is ever without the other.
         assert db.query("SELECT count(*), coalesce(max(done), 0) FROM orders WHERE done > 0") == [(seen, min(1, seen))]
         if state == "finished":
@@ -86,7 +89,7 @@ def test_killed_at_random_points(db):
             prepare(db, fill)
     assert db.backfill(wait_for_other_run="20s")["finished"]
     assert_like_one_update(db)
-    assert len(far) > 10, "it was killed at the same few points"
+    assert len(set(far)) > 11, "it was killed at the same few points"
 
 
 def test_two_at_once(db):
