@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
@@ -25,12 +24,8 @@ class ActionModule(ActionBase):
         del tmp
         args = self._task.args.copy()
         try:
-            here = args.get("src") and not boolean(args.get("remote_src", False))
-            if here and not self._task.check_mode:
+            if args.get("src") and not self._task.check_mode and not boolean(args.get("remote_src", False), strict=False):
                 args["src"] = self._transferred(args["src"])
-        except (AnsibleError, TypeError) as error:
-            return {**result, "failed": True, "msg": str(error)}
-        try:
             return {**result, **self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)}
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
@@ -40,6 +35,7 @@ class ActionModule(ActionBase):
 
         Raises:
             AnsibleError: there is no such file, or it cannot be copied.
+            AnsibleConnectionFailure: the host cannot be reached, which Ansible tells apart from a failure.
         """
         source = self._loader.get_real_file(self._find_needle("files", src))
         folder = self._make_tmp_path() if self._connection._shell.tmpdir is None else self._connection._shell.tmpdir

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import uuid
+from abc import ABC, abstractmethod
 from contextlib import closing, redirect_stdout, suppress
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def run_main(module, options: dict, **controls) -> dict:
     raise AssertionError("the module did not exit")
 
 
-class Database:
+class Database(ABC):
     """One empty database; ``options`` are the module options that lead to it, ``user`` is whom its server sees."""
 
     engine = ""
@@ -90,9 +91,9 @@ class Database:
     slow = ""
     doubtful = ""
 
+    @abstractmethod
     def connect(self):
         """Return a connection of another program, in autocommit mode."""
-        raise NotImplementedError
 
     def query(self, sql: str) -> list[tuple]:
         with closing(self.connect()) as connection:

@@ -43,7 +43,7 @@ class Member:
 
 
 class Balancer(ABC):
-    """One running load balancer. A subclass a product; nothing is cached, every call asks the balancer.
+    """One running load balancer. A subclass a product; no state is cached, every call asks the balancer.
 
     Every method raises EverupError, naming the balancer by ``address``, when the balancer cannot be reached within
     its time-out, refuses, or does not know the pool or member.

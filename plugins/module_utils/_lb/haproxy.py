@@ -47,7 +47,7 @@ class HAProxy(Balancer):
         self.address = address
         self.timeout = timeout
         self._target = _target(address)
-        self._codes: dict[tuple, str] = {}
+        self._codes: dict[tuple, str] = {}  # of the last checks; everything else is asked for anew
 
     def list_members(self, pool: str | None = None) -> list[Member]:
         if pool is not None:

@@ -43,7 +43,7 @@ def key_columns(db: Engine, backfill: Backfill) -> list[Column]:
     nullable = [name for name in definition.key if known[name].nullable]
     if nullable:
         raise EverupError(f"{where}: the key column {nullable[0]} may be NULL, and such rows would never be reached.")
-    if db.has_index(definition.table, list(definition.key)) is False:
+    if not db.has_index(definition.table, list(definition.key)):
         raise EverupError(
             f"{where} has no index that begins with {', '.join(definition.key)} in this order: every batch would read the whole "
             "table. Take the columns of its primary key, or create an index first."

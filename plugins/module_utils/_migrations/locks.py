@@ -109,6 +109,9 @@ class BlockerWatch:
     One thread looks for all the tries of a run, up to :meth:`close`: a script that waits for nothing pays nothing. The first look
     at a try comes once a quarter of its lock time-out has gone.
 
+    Attributes:
+        seen: who was in the way of the last try, as far as anybody could tell.
+
     Parameters:
         db: the engine whose session may be waiting.
     """

@@ -58,6 +58,12 @@ def test_an_archive_of_the_host_is_taken_from_there(unpack, tmp_path, src):
     assert src == "here.tar.gz" or "No such file" in done.result["msg"]
 
 
+def test_a_host_that_cannot_be_reached_is_unreachable_and_has_not_failed(unpack, tmp_path):
+    ssh = ("-c", "ssh", "-e", "ansible_host=127.0.0.1 ansible_port=1")
+    done = unpack(archives.app(tmp_path / "shop-1.0.tar.gz", "1.0"), *ssh)
+    assert (done.code, done.result["unreachable"]) == (4, True)
+
+
 def test_check_mode_copies_nothing_and_foresees_the_change(unpack, tmp_path):
     done = unpack(archives.app(tmp_path / "shop-1.0.tar.gz", "1.0"), "--check")
     assert (done.code, done.result["changed"], done.result["staged"]) == (0, True, True)

@@ -271,8 +271,7 @@ def test_what_does_not_fit_the_table_is_refused(orders, change, message):
 def test_a_key_without_an_index_is_refused(db):
     db.execute("CREATE TABLE orders (id int NOT NULL, client_id int NOT NULL, profile_id int, PRIMARY KEY (client_id, id))")
     with closing(db.engine_connection()) as engine:
-        if engine.has_index("orders", ["id"]) is None:
-            pytest.skip("this engine is not asked for indexes")
+        assert engine.has_index("orders", ["id"]) is False
         assert engine.has_index("orders", ["client_id"]) and engine.has_index("orders", ["client_id", "id"])
         assert engine.has_index("orders", ["id", "client_id"]) is False
     db.write("0007_fill.yml", FILL, phase="backfill")

@@ -1,13 +1,13 @@
 """The backfill task of a real playbook: progress is seen while it goes on, it stops in time, and the same command goes on."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.tests.support.adhoc import isolated
 
 PLAYBOOK = """
 - hosts: localhost
@@ -36,9 +36,8 @@ def play(tmp_path, sqlite_database):
     db.execute("CREATE TABLE orders (id int NOT NULL PRIMARY KEY, done int NOT NULL)")
     db.execute("INSERT INTO orders VALUES " + ", ".join(f"({number}, 0)" for number in range(600)))
     db.write("1_fill.yml", FILL, phase="backfill")
-    playbook, config = tmp_path / "play.yml", tmp_path / "ansible.cfg"
+    playbook = tmp_path / "play.yml"
     playbook.write_text(PLAYBOOK)
-    config.touch()
 
     def run(playbook=playbook, **options):
         given = options if playbook == EXPAND else {"options": db.backfill_options(**options)}
@@ -46,14 +45,7 @@ def play(tmp_path, sqlite_database):
         command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "-c", "local", playbook]
         done = subprocess.run(
             [*command, "-e", json.dumps(given)],
-            env={
-                **os.environ,
-                "ANSIBLE_HOME": str(tmp_path / "home"),
-                "ANSIBLE_CONFIG": str(config),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_PIPELINING": "1",
-                "ANSIBLE_ACTION_WARNINGS": "0",
-            },
+            env=isolated(tmp_path),
             capture_output=True,
             text=True,
             timeout=60,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.tests.support.adhoc import isolated
 
 PLAYBOOK = """
 - hosts: localhost
@@ -26,9 +27,8 @@ PLAYBOOK = """
 @pytest.fixture
 def controller(tmp_path):
     """Start an ansible-playbook process that opens the release and then goes on for some seconds."""
-    playbook, config = tmp_path / "play.yml", tmp_path / "ansible.cfg"
+    playbook = tmp_path / "play.yml"
     playbook.write_text(PLAYBOOK)
-    config.touch()
     running = []
 
     def start(db, hold=0):
@@ -39,14 +39,7 @@ def controller(tmp_path):
                 *("-e", json.dumps({"database": db.options, "hold": hold, "ansible_python_interpreter": sys.executable})),
                 playbook,
             ],
-            env={
-                **os.environ,
-                "ANSIBLE_HOME": str(tmp_path / "home"),
-                "ANSIBLE_CONFIG": str(config),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_PIPELINING": "1",
-                "ANSIBLE_ACTION_WARNINGS": "0",
-            },
+            env=isolated(tmp_path),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

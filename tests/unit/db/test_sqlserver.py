@@ -27,6 +27,13 @@ def server(request, tmp_path, monkeypatch):
             session.close()
 
 
+class Simulated(Database):
+    """The simulated server's database; what another program would do is done on its sessions."""
+
+    def connect(self):
+        raise AssertionError("no driver leads to the simulated server")
+
+
 @pytest.fixture
 def engine(server):
     return connect({**DEFAULTS, **OPTIONS})
@@ -35,7 +42,7 @@ def engine(server):
 @pytest.fixture
 def db(server, tmp_path):
     """The modules' functions on the simulated server."""
-    database = Database()
+    database = Simulated()
     database.folder = tmp_path / "migrations"
     database.options = OPTIONS
     database.write("0_log.sql", "CREATE TABLE log (what nvarchar(50))")

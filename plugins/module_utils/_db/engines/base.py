@@ -319,10 +319,8 @@ class Engine(ABC):
         )
         return [Column(r["column_name"], r["data_type"], type_text(r), r["is_nullable"] == "YES") for r in rows]
 
-    def has_index(self, table: str, columns: list[str]) -> bool | None:
-        """Return whether an index of a table begins with the columns in this order, None when the engine is not asked."""
-        if not self.keyset.indexes:
-            return None
+    def has_index(self, table: str, columns: list[str]) -> bool:
+        """Return whether an index of a table begins with the columns in this order."""
         schema, name = table_parts(table)
         sql = self.keyset.indexes.format(schema="?" if schema else self.keyset.default_schema)
         indexes: dict = {}

@@ -296,7 +296,7 @@ class PostgresqlEngine(OdbcEngine):
         rows = self.query(_COLUMNS, (self.table_of_user(table),))
         return [Column(row["name"], row["type"], row["type"], row["nullable"] == 1) for row in rows]
 
-    def has_index(self, table: str, columns: list[str]) -> bool | None:
+    def has_index(self, table: str, columns: list[str]) -> bool:
         rows = self.query(_INDEXES.format(count=len(columns)), (self.table_of_user(table),))
         return "/".join(columns) in [row["names"] for row in rows]
 

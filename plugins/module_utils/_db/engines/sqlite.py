@@ -265,7 +265,7 @@ class SqliteEngine(Engine):
         rows = self.query('SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?)', (table,))
         return [Column(row["name"], row["type"], row["type"], not (row["notnull"] or row["pk"])) for row in rows]
 
-    def has_index(self, table: str, columns: list[str]) -> bool | None:
+    def has_index(self, table: str, columns: list[str]) -> bool:
         key = self.query("SELECT name FROM pragma_table_xinfo(?) WHERE pk > 0 ORDER BY pk", (table,))
         indexes = [[row["name"] for row in key]]
         for index in self.query("SELECT name FROM pragma_index_list(?) WHERE partial = 0", (table,)):
