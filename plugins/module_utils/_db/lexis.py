@@ -8,6 +8,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Iterator
 
 from .._errors import EverupError
@@ -78,9 +79,11 @@ class Places:
     """Turns an offset in a text into line and column, both from 1."""
 
     def __init__(self, text: str) -> None:
-        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+        self._text = text
+        self._starts: list[int] = []  # looked for when the first place is asked for, which is seldom
 
     def of(self, offset: int) -> tuple[int, int]:
+        self._starts = self._starts or [0, *(match.end() for match in re.finditer("\n", self._text))]
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
@@ -108,19 +111,26 @@ _DOLLAR = re.compile(rf"\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$")
 _DELIMITER_LINE = re.compile(r"(?i)delimiter(?:[ \t]+(?P<text>\S+))?[^\n]*")
 _EXECUTABLE = re.compile(r"/\*M?!")
 _ROUTINES = ("PROCEDURE", "FUNCTION", "TRIGGER", "EVENT")
+_SPECIAL = frozenset((*_ROUTINES, "BEGIN", "DELIMITER"))
 # A string goes on behind a line break (SQL standard; PostgreSQL keeps the backslash escapes of its first part).
 _CONTINUATION = re.compile(r"[ \t\f\v]*\n[ \t\n\f\v]*'")
 
 
-def tokens(text: str, lexis: Lexis, source: str) -> Iterator[Token]:
-    """Yield every token of text; joined together they are the text again.
+# Statements that no lexical rule of any engine reads otherwise: no quotes, no escapes, no comment but lines in front.
+_PLAIN_STATEMENT = re.compile(r"(?:[ \t\n]|--(?:[ \t][^\n]*)?(?:\n|\Z))*(?P<sql>[A-Za-z_][A-Za-z0-9_ \t\n(),.=<>*+]*)(?:;|\Z)")
+_PLAIN_WORD = re.compile(r"(?P<word>[A-Za-z_][A-Za-z0-9_]*)|[0-9][A-Za-z0-9_.]*")
+_BLANK = re.compile(r"[ \t\n]*")
+
+
+def tokens(text: str, lexis: Lexis, source: str, position: int = 0) -> Iterator[Token]:
+    """Yield every token of text from position on, where a statement may begin; joined together they are the text again.
 
     Raises:
         ScriptError: a quote, comment or dollar quote is not closed.
     """
     places = Places(text)
     client_command = re.compile(lexis.client_command) if lexis.client_command else None
-    position, between, delimiter = 0, True, ";"
+    between, delimiter = True, ";"
     while position < len(text):
         start = position
         line = _DELIMITER_LINE.match(text, start) if lexis.delimiter_lines and between else None
@@ -228,11 +238,11 @@ def split(text: str, lexis: Lexis, source: str) -> list[Statement]:
         ScriptError: something is not closed, or a line is a command of the engine's own client.
     """
     places = Places(text)
-    statements: list[Statement] = []
+    statements, position = _plain_statements(text, lexis, places)
     body = _Body(lexis)
     first = last = None
     ends = ";"
-    for token in tokens(text, lexis, source):
+    for token in tokens(text, lexis, source, position):
         if token.kind in ("space", "comment"):
             continue
         if token.kind == "delimiter":
@@ -264,6 +274,29 @@ def split(text: str, lexis: Lexis, source: str) -> list[Statement]:
             raise ScriptError(source, *places.of(first), f"DELIMITER {ends} is set, and nothing ends this statement")
         statements.append(_statement(text, first, last, body, places))
     return statements
+
+
+def _plain_statements(text: str, lexis: Lexis, places: Places) -> tuple[list[Statement], int]:
+    """Return the statements at the front that need no lexical rule, and where they end: most scripts are nothing else."""
+    statements: list[Statement] = []
+    position = 0
+    command = re.compile(lexis.client_command) if lexis.client_command else None
+    while True:
+        match = _PLAIN_STATEMENT.match(text, position)
+        if match is None:
+            return statements, _BLANK.match(text, position).end()
+        sql = match.group("sql").rstrip()
+        start = match.start("sql")
+        words = _first_words(sql)
+        if not _SPECIAL.isdisjoint(words) or (command and command.match(text, start)):
+            return statements, position
+        statements.append(Statement(sql, *places.of(start), _shared(words)))
+        position = match.end()
+
+
+def _first_words(plain: str) -> tuple:
+    """Return the first words of a plain statement in upper case, at most eight; numbers are none."""
+    return tuple(word.upper() for word in islice(filter(None, (match["word"] for match in _PLAIN_WORD.finditer(plain))), 8))
 
 
 def _statement(text: str, first: int, last: int, body: _Body, places: Places) -> Statement:

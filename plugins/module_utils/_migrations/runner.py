@@ -167,7 +167,7 @@ class Runner:
                 left = self._run_within_lock_timeout(migration)
                 # A fence may have to tell times, in the session that is ours.
                 begun = self.fence is None
-                with self.db.together():
+                with self.db.together(commit=begun):
                     (self.db.reset_for_script if begun else self.db.reset_session)(left)
                     self.history.record_applied(migration, self.release_version, time.monotonic() - started)
                     self._note_applied(migration)

@@ -8,6 +8,8 @@ import re
 from functools import total_ordering
 
 _PLAIN = re.compile(r"(?P<version>[0-9]+(?:[._-][0-9]+)*)_(?P<description>[^_].*)")
+_NUMBERS = re.compile(r"[0-9]+(?:[._-][0-9]+)*")
+_JOINT = re.compile(r"[._-]")
 _FLYWAY = re.compile(r"V(?P<version>[0-9]+(?:[._][0-9]+)*)__(?P<description>.+)")
 
 
@@ -24,9 +26,9 @@ class Version:
     def __init__(self, text: str) -> None:
         self.text = str(text).strip()
         bare = self.text[1:] if self.text[:1] == "V" else self.text
-        if not re.fullmatch(r"[0-9]+(?:[._-][0-9]+)*", bare):
+        if not _NUMBERS.fullmatch(bare):
             raise ValueError(f"'{text}' is no version: digits joined by '.', '_' or '-', such as 0007 or 2.4.0")
-        numbers = [int(part) for part in re.split(r"[._-]", bare)]
+        numbers = [int(part) for part in _JOINT.split(bare)]
         while len(numbers) > 1 and numbers[-1] == 0:
             numbers.pop()
         self._key = tuple(numbers)

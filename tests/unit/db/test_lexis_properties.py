@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._db import lexis as lexis_module
 from ansible_collections.everup.deploy.plugins.module_utils._db.batches import split_batches
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import ENGINES, engine_class
 from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import ScriptError, split, tokens
@@ -87,6 +88,33 @@ def test_tokens_joined_are_the_text(engine, text):
         return
     assert "".join(token.text for token in found) == text
     assert all(token.text and text.startswith(token.text, token.start) for token in found)
+
+
+PLAIN_PIECES = [
+    *("CREATE TABLE a.b_1 (id int, c numeric(9.2))", "SELECT 1.5e3, t.x <> 2 * 3", "1e5x", "begin;", "source x", ".5", "_a", "E"),
+    *("INSERT INTO t VALUES (1, 2)", "a b c d e f g h i j", "-", "--\n", "--x\n", "-- x;\n", "-- end", "\n\n", ";", ";", "\f"),
+]
+SCRIPTS = st.lists(st.sampled_from([*PLAIN_PIECES, *PIECES]) | st.sampled_from([*PLAIN_PIECES, " "]), max_size=8).map("".join)
+
+
+def split_or_refused(text, engine):
+    try:
+        return statements_of(text, engine)
+    except ScriptError as error:
+        return str(error)
+
+
+@each_engine
+@settings(few, max_examples=400)
+@given(SCRIPTS)
+@example("SELECT 1; SELECT 2 -- x")
+@example("CREATE TABLE t (id int);\nCREATE TRIGGER x BEGIN SELECT 1; END")
+def test_a_plain_statement_is_read_as_its_tokens_would_be(engine, text):
+    """Most scripts take the short way through the splitter, which must come out where the long one does."""
+    quick = split_or_refused(text, engine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lexis_module, "_PLAIN_STATEMENT", re.compile("(?!)"))
+        assert quick == split_or_refused(text, engine)
 
 
 @each_engine

@@ -116,8 +116,12 @@ class Engine(ABC):
         """Run one statement of a user's script, to the end of its last result."""
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Send what :meth:`execute` is given in the block at its end, in one go where the engine can; it returns nothing then."""
+    def together(self, commit: bool = False) -> Iterator[None]:
+        """Send what :meth:`execute` is given in the block at its end, in one go where the engine can; it returns nothing then.
+
+        Parameters:
+            commit: nothing follows in the transaction, so that an engine may send its end along.
+        """
         yield
 
     @contextmanager

@@ -195,7 +195,7 @@ def rows_of(cursor) -> list[dict]:
 def _plain(value):
     """Return a value as JSON can hold it; times are UTC because our sessions are."""
     if isinstance(value, datetime.datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        return f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
     return value
 
 

@@ -171,11 +171,11 @@ class PostgresqlEngine(OdbcEngine):
         return ";".join(f"{key}={value}" for key, value in parts.items() if value != "")
 
     def run_script_statement(self, statement: Statement) -> None:
-        text = _without_markers(statement.text) if statement.has_marker else statement.text
-        super().run_script_statement(replace(statement, text=text))
+        sent = replace(statement, text=_without_markers(statement.text)) if statement.has_marker else statement
+        super().run_script_statement(sent)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, commit: bool = False) -> Iterator[None]:
         self._gathered = []
         try:
             yield
@@ -183,7 +183,8 @@ class PostgresqlEngine(OdbcEngine):
         finally:
             self._gathered = None
         values = tuple(value for _sql, parameters in gathered for value in parameters)
-        self._drain(self._run("; ".join(sql for sql, _parameters in gathered), values))
+        # Behind a statement that fails the server skips the rest, the COMMIT too.
+        self._drain(self._run("; ".join([*(sql for sql, _parameters in gathered), *(["COMMIT"] if commit else [])]), values))
 
     def execute(self, sql: str, parameters: tuple = ()) -> int:
         if self._gathered is None:
