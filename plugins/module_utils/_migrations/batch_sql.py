@@ -121,10 +121,14 @@ class BatchSql:
         return f"SELECT {self._read} FROM {self._table} WHERE " + condition + f" {self._order()} {self._one()}"
 
     def last_of(self, size: int) -> Sql:
-        """Select the key of the row number size from ``first`` on, up to ``end``; no row when there are fewer."""
+        """Select the key of the row number size from ``first`` on, up to ``end``; no row when there are fewer.
+
+        The key is written as text outside, for one row: PostgreSQL writes it for every row that OFFSET leaves out.
+        """
         condition = self._keyset.compare(self._quoted, self._markers, ">=", "first")
         condition = condition + " AND " + self._keyset.compare(self._quoted, self._markers, "<=", "end")
-        return f"SELECT {self._read} FROM {self._table} WHERE " + condition + f" {self._order()} {self._one(size - 1)}"
+        found = f"SELECT {self._read} FROM (SELECT {', '.join(self._quoted)} FROM {self._table} WHERE " + condition
+        return found + f" {self._order()} {self._one(size - 1)}) the_last"
 
     def count(self) -> Sql:
         """Count the rows from ``first`` to ``last``."""

@@ -40,7 +40,7 @@ def test_the_batch_of_sql_server():
         " AND [a] <= ? AND ([a] < ? OR [a] = ? AND [b] <= CAST(? AS varchar)) AND (profile_id IS NULL )"
     )
     assert found.change.values({"first": [1, "x"], "last": [2, "y"]}) == (1, 1, 1, "x", 2, 2, 2, "y")
-    assert flat(found.last_of(2000).sql).endswith("ORDER BY [a], [b] OFFSET 1999 ROWS FETCH NEXT 1 ROWS ONLY")
+    assert flat(found.last_of(2000).sql).endswith("ORDER BY [a], [b] OFFSET 1999 ROWS FETCH NEXT 1 ROWS ONLY) the_last")
     assert flat(found.highest().sql) == (
         "SELECT [a] AS k0, [b] AS k1 FROM [orders] ORDER BY [a] DESC, [b] DESC OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY"
     )
@@ -52,7 +52,8 @@ def test_the_end_of_a_batch_is_found_by_the_key(keyset):
     marker = "CAST(? AS int)" if keyset is POSTGRESQL else "?"
     read = "[id]::text" if keyset is POSTGRESQL else "[id]"
     assert found.last_of(500).sql == (
-        f"SELECT {read} AS k0 FROM [orders] WHERE [id] >= {marker} AND [id] <= {marker} ORDER BY [id] LIMIT 1 OFFSET 499"
+        f"SELECT {read} AS k0 FROM (SELECT [id] FROM [orders] WHERE [id] >= {marker} AND [id] <= {marker}"
+        " ORDER BY [id] LIMIT 1 OFFSET 499) the_last"
     )
     assert found.next_first().sql == (
         f"SELECT {read} AS k0 FROM [orders] WHERE [id] > {marker} AND [id] <= {marker} ORDER BY [id] LIMIT 1 OFFSET 0"
