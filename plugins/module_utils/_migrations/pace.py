@@ -8,7 +8,7 @@ _LEAST_FACTOR, _LARGEST_FACTOR = 0.5, 1.5
 # While others are at work a batch takes this share of its target, and nine times as long is paused behind it: what the
 # application notices is the time during which both are at it, and a statement that meets a batch waits no longer for a processor
 # than the batch lasts. benchmarks/backfill.py: the same pauses behind batches of 11 ms cost the p99 twice as much as behind 6 ms.
-_SHARED_TARGET = 0.03
+_SHARED_TARGET = 0.02
 _AUTO_SHARE = 9.0
 _LONGEST_AUTO_PAUSE = 2.0
 _LEAST_LARGEST, _LARGEST = 2_000, 10_000

@@ -84,7 +84,7 @@ def test_the_pause(busy, pause, share, expected):
     assert pause_after(0.2, busy, pause, share) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("busy", "expected"), [(0, 0.25), (1, 0.0075), (None, 0.0075)])
+@pytest.mark.parametrize(("busy", "expected"), [(0, 0.25), (1, 0.005), (None, 0.005)])
 def test_a_batch_beside_others_is_shorter(busy, expected):
     assert target_now(0.25, busy) == pytest.approx(expected)
 
