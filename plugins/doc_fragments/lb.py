@@ -11,19 +11,38 @@ options:
   provider:
     description: The kind of load balancer.
     type: str
-    choices: [haproxy]
+    choices: [haproxy, nginx]
     default: haproxy
   address:
     description:
       - Where each balancer is asked and told.
       - With O(provider=haproxy) the path of a C(stats socket) with C(level admin), or C(host:port) of a TCP one
         (IPv6 as C([host]:port)), as seen from the host the module runs on.
+      - With O(provider=nginx) the path of the main configuration file, such as V(/etc/nginx/nginx.conf), on the host the
+        module runs on. The files that it includes are found through it.
       - Several addresses are one group, such as a pair with a shared address. They must all answer.
-      - Required with O(provider=haproxy).
+      - Required with each provider.
     type: list
     elements: str
   connect_timeout:
-    description: Seconds one command to a balancer may take, from connecting to the end of its answer.
+    description:
+      - Seconds one command to a balancer may take, from connecting to the end of its answer.
+      - Also bounds one health check with O(health_url), and with O(provider=nginx) how long a reload may take to be seen.
     type: float
     default: 5.0
+  health_url:
+    description:
+      - Asked of each member to learn its health, where the balancer does not tell it. V({address}) in it stands for the
+        member's C(host:port), such as V(http://{address}/health). A status from 200 to 399 is good.
+      - Without it a member counts as healthy on such a balancer.
+      - Not used with O(provider=haproxy), which checks its members itself.
+    type: str
+  validate_certs:
+    description: Whether the certificate of an https O(health_url) must be valid.
+    type: bool
+    default: true
+  nginx_program:
+    description: With O(provider=nginx), the nginx program that tests and reloads the configuration.
+    type: path
+    default: nginx
 """

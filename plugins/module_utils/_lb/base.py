@@ -66,8 +66,8 @@ class Balancer(ABC):
         raise EverupError(f"Pool {pool} on balancer {self.address} has no member {name}; its members are: {known}.")
 
     @abstractmethod
-    def check_writable(self) -> None:
-        """Raise when this connection may look but not change; change nothing."""
+    def check_writable(self, pool: str) -> None:
+        """Raise when this connection may look at a pool but not change it; change nothing."""
 
     @abstractmethod
     def set_state(self, pool: str, name: str, state: str) -> None:

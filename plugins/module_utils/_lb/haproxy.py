@@ -16,10 +16,7 @@ import time
 from .._errors import EverupError
 from .base import DRAIN, MAINT, READY, Balancer, Member
 
-OPTIONS = {
-    "address": {"type": "list", "elements": "str"},
-    "connect_timeout": {"type": "float", "default": 5.0},
-}
+OPTIONS: dict = {}
 REQUIRED = ("address",)
 
 # srv_admin_state is a bit field (enum srv_admin in server-t.h). Maintenance is forced (0x01), inherited from a tracked
@@ -69,7 +66,7 @@ class HAProxy(Balancer):
                 f"Is this address a stats socket? It began with: {states[:200]!r}"
             ) from error
 
-    def check_writable(self) -> None:
+    def check_writable(self, pool: str) -> None:
         level = self._ask("show cli level").strip()
         if level in ("operator", "user"):
             raise EverupError(

@@ -53,7 +53,7 @@ def apply_state(
         raise EverupError("interval must be more than 0 seconds and timeout at least 0.")
     before = _on_all(balancers, lambda balancer: balancer.get_member(pool, name))
     differing = [balancer for balancer, member in zip(balancers, before) if member.state != state]
-    _on_all(differing, lambda balancer: balancer.check_writable())
+    _on_all(differing, lambda balancer: balancer.check_writable(pool))
     move = _Move(balancers, pool, name, before, timeout, interval)
     if check_mode:
         move.seen = {balancer.address: replace(was, state=state) for balancer, was in zip(balancers, before)}

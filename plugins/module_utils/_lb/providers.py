@@ -7,16 +7,22 @@ The imports are written out because Ansible ships to a target only the files it 
 
 from __future__ import annotations
 
-from . import haproxy
+from . import haproxy, nginx
 from .base import Balancer
 
-# A provider is a module with OPTIONS (its argument spec), REQUIRED (names among them) and connect(params).
-PROVIDERS = {"haproxy": haproxy}
+# A provider is a module with OPTIONS (of its own, beside COMMON), REQUIRED (names among both) and connect(params).
+PROVIDERS = {"haproxy": haproxy, "nginx": nginx}
+COMMON = {
+    "address": {"type": "list", "elements": "str"},
+    "connect_timeout": {"type": "float", "default": 5.0},
+    "health_url": {"type": "str"},
+    "validate_certs": {"type": "bool", "default": True},
+}
 
 
 def argument_spec(**own) -> dict:
-    """Return the argument spec of a balancer module: ``provider``, every provider's options and the module's own."""
-    spec = {"provider": {"type": "str", "choices": list(PROVIDERS), "default": "haproxy"}}
+    """Return the argument spec of a balancer module: ``provider``, the options of all and of each, and the module's own."""
+    spec = {"provider": {"type": "str", "choices": list(PROVIDERS), "default": "haproxy"}, **COMMON}
     for provider in PROVIDERS.values():
         spec.update(provider.OPTIONS)
     spec.update(own)

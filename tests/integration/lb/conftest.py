@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from ansible_collections.everup.deploy.lab.haproxy import HAProxy
+from ansible_collections.everup.deploy.lab.nginx import Nginx
 from ansible_collections.everup.deploy.lab.ports import free_port
 from ansible_collections.everup.deploy.plugins.module_utils._lb import providers
 from ansible_collections.everup.deploy.plugins.modules import lb_member, lb_member_info
@@ -85,15 +87,33 @@ class Request(threading.Thread):
             connection.close()
 
 
-class HAProxyRig:
-    """HAProxy as the conformance suite sees it; a rig of another balancer has the same names."""
+class Rig:
+    """A balancer as the conformance suite sees it.
 
-    provider = "haproxy"
+    Attributes:
+        provider: its name for the modules.
+        options: what the modules need to know beside the address.
+        checks_health: whether the balancer checks its members itself, by a path of its own.
+        server: the running balancer, with ``start``, ``stop`` and ``ports`` by pool.
+        address: where it is told.
+    """
 
-    def __init__(self, backends, folder, **options) -> None:
-        self.server = HAProxy(backends, folder, levels=("operator", "user"), **{"inter": "50ms", **options})
-        self.address = self.server.socket()
-        self.denied_address = self.server.socket("operator")
+    provider = ""
+    options: dict = {}  # noqa: RUF012 - a constant of each rig
+    checks_health = False
+
+    def __init__(self, server, address: str) -> None:
+        self.server, self.address = server, address
+
+    @property
+    def denied_address(self) -> str:
+        """Where one may look and not change."""
+        raise NotImplementedError
+
+    @classmethod
+    def dead_address(cls, folder) -> str:
+        """Where nobody is."""
+        return f"127.0.0.1:{free_port()}"
 
     def start(self) -> None:
         self.server.start()
@@ -105,11 +125,53 @@ class HAProxyRig:
         return self.server.ports[pool]
 
 
-RIGS = {"haproxy": HAProxyRig}
+class HAProxyRig(Rig):
+    """HAProxy."""
+
+    provider = "haproxy"
+    checks_health = True
+
+    def __init__(self, backends, folder, **options) -> None:
+        server = HAProxy(backends, folder, levels=("operator", "user"), **{"inter": "50ms", **options})
+        super().__init__(server, server.socket())
+
+    @property
+    def denied_address(self) -> str:
+        return self.server.socket("operator")
+
+
+class NginxRig(Rig):
+    """nginx, whose members the module checks."""
+
+    provider = "nginx"
+    options = {"health_url": "http://{address}/health"}  # noqa: RUF012
+
+    def __init__(self, backends, folder) -> None:
+        server = Nginx(backends, folder)
+        super().__init__(server, str(server.config_file))
+
+    @property
+    def denied_address(self) -> str:
+        self.server.upstream_file.chmod(0o444)
+        return self.address
+
+    @classmethod
+    def dead_address(cls, folder) -> str:
+        return str(folder / "no.conf")
+
+
+RIGS = {"haproxy": HAProxyRig, "nginx": NginxRig}
+
+
+@pytest.fixture
+def rig_classes():
+    """The rigs by provider."""
+    return RIGS
 
 
 @pytest.fixture(params=sorted(RIGS))
 def rig_class(request):
+    """Each provider in turn; a file with tests of one alone overrides it."""
     return RIGS[request.param]
 
 
@@ -145,53 +207,26 @@ def start_rig(rig_class, apps, tmp_path):
 def rig(start_rig):
     """One balancer whose members have all been checked and are up."""
     rig = start_rig()
-    eventually(lambda: all(member["serving"] for member in info(rig)["members"]))
+    modules = Modules(type(rig))
+    eventually(lambda: all(member["serving"] for member in modules.info(rig)["members"]))
     return rig
 
 
 @pytest.fixture
-def silent_address():
-    """Address of something that accepts connections and never answers."""
+def silent_address(rig_class, tmp_path):
+    """Address of something that can be reached and never answers."""
+    if rig_class is NginxRig:
+        os.mkfifo(tmp_path / "silent.conf")
+        yield str(tmp_path / "silent.conf")
+        return
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
-def dead_address():
-    """Address where nobody listens."""
-    return f"127.0.0.1:{free_port()}"
-
-
-def _params(module, rigs, options: dict) -> dict:
-    rigs = rigs if isinstance(rigs, list) else [rigs]
-    addresses = [rig if isinstance(rig, str) else rig.address for rig in rigs]
-    named = next((rig.provider for rig in rigs if not isinstance(rig, str)), "haproxy")
-    defaults = {name: option.get("default") for name, option in module.ARGUMENT_SPEC.items()}
-    given = {"provider": named, "address": addresses, "interval": 0.02, "timeout": 5, **options}
-    return {**defaults, **{name: value for name, value in given.items() if name in defaults}}
-
-
-def move(rigs, state: str, pool: str = "shop", member: str = "web1", check_mode: bool = False, **options) -> dict:
-    """Run lb_member on one rig, or several, or addresses."""
-    options = {"pool": pool, "member": member, "state": state, **options}
-    return lb_member.run(_params(lb_member, rigs, options), check_mode)
-
-
-def info(rigs, **options) -> dict:
-    """Run lb_member_info."""
-    return lb_member_info.run(_params(lb_member_info, rigs, options), False)
-
-
-def facts(rig, pool: str = "shop", member: str = "web1") -> dict:
-    """What lb_member_info says of one member on one rig."""
-    (found,) = info(rig, pool=pool, member=member)["members"]
-    return found
-
-
-def balancer(rig, **options):
-    """The provider's own object behind the module."""
-    (one,) = providers.connect(_params(lb_member, rig, options))
-    return one
+def dead_address(rig_class, tmp_path):
+    """Address where nobody is."""
+    return rig_class.dead_address(tmp_path)
 
 
 def eventually(true, timeout: float = 5.0) -> None:
@@ -202,13 +237,44 @@ def eventually(true, timeout: float = 5.0) -> None:
         time.sleep(0.01)
 
 
+class Modules:
+    """The modules, called with the options that a provider's rigs need."""
+
+    Request, App, HAProxyRig, NginxRig = Request, App, HAProxyRig, NginxRig
+    eventually = staticmethod(eventually)
+
+    def __init__(self, rig_class) -> None:
+        self.rig_class = rig_class
+
+    def _params(self, module, rigs, options: dict) -> dict:
+        rigs = rigs if isinstance(rigs, list) else [rigs]
+        addresses = [rig if isinstance(rig, str) else rig.address for rig in rigs]
+        defaults = {name: option.get("default") for name, option in module.ARGUMENT_SPEC.items()}
+        usual = {"provider": self.rig_class.provider, "address": addresses, "interval": 0.02, "timeout": 5}
+        given = {**usual, **self.rig_class.options, **options}
+        return {**defaults, **{name: value for name, value in given.items() if name in defaults}}
+
+    def move(self, rigs, state: str, pool: str = "shop", member: str = "web1", check_mode: bool = False, **options) -> dict:
+        """Run lb_member on one rig, or several, or addresses."""
+        options = {"pool": pool, "member": member, "state": state, **options}
+        return lb_member.run(self._params(lb_member, rigs, options), check_mode)
+
+    def info(self, rigs, **options) -> dict:
+        """Run lb_member_info."""
+        return lb_member_info.run(self._params(lb_member_info, rigs, options), False)
+
+    def facts(self, rig, pool: str = "shop", member: str = "web1") -> dict:
+        """What lb_member_info says of one member on one rig."""
+        (found,) = self.info(rig, pool=pool, member=member)["members"]
+        return found
+
+    def balancer(self, rig, **options):
+        """The provider's own object behind the module."""
+        (one,) = providers.connect(self._params(lb_member, rig, options))
+        return one
+
+
 @pytest.fixture
-def lb():
-    """The helpers above, for tests that cannot import this file."""
-
-    class Helpers:
-        pass
-
-    for helper in (move, info, facts, balancer, eventually, Request, App, HAProxyRig):
-        setattr(Helpers, helper.__name__, staticmethod(helper))
-    return Helpers
+def lb(rig_class):
+    """The modules as the tests call them."""
+    return Modules(rig_class)

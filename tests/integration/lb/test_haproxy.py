@@ -12,10 +12,10 @@ import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 
 
-@pytest.fixture
-def rig_class(request):
+@pytest.fixture(params=["haproxy"])
+def rig_class(request, rig_classes):
     """Only HAProxy here."""
-    return request.getfixturevalue("lb").HAProxyRig
+    return rig_classes[request.param]
 
 
 @pytest.fixture

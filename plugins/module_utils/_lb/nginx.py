@@ -1,0 +1,267 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Moves the members of nginx's upstreams by ``down`` in their configuration file and a graceful reload.
+
+Facts relied on: ``nginx -T`` tests the configuration and prints every file of it behind ``# configuration file <path>:``; on a
+reload the master process starts new workers and asks the old ones to end once their requests have ("Controlling nginx", nginx
+documentation; ``-T`` in "Command-line parameters"). A reload is only asked for by ``nginx -s reload``: that it happened is
+seen by the new workers. nginx without a subscription checks no health and counts no sessions of a member.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from .._errors import EverupError
+from .base import READY, Balancer, Member
+from .checks import check_all
+from .connections import established
+from .nginx_conf import Server, upstreams
+
+OPTIONS = {"nginx_program": {"type": "path", "default": "nginx"}}
+REQUIRED = ("address",)
+_FILE = re.compile(r"(?m)^# configuration file (?P<path>.+):$")
+_PID = re.compile(r"(?m)^\s*pid\s+(?P<path>[^\s;]+)\s*;")
+_COMPILED_PID = re.compile(r"--pid-path=(?P<path>\S+)")
+_LOOK_SECONDS = 0.01
+
+
+class Nginx(Balancer):
+    """One nginx on this host.
+
+    Parameters:
+        address: path of its main configuration file.
+        program: nginx.
+        timeout: seconds for one command, for a reload to take effect, and for one health check.
+        health_url: asked to learn a member's health, with ``{address}`` in it; without it a member counts as healthy.
+        validate_certs: for a health check by https.
+    """
+
+    def __init__(self, address: str, program: str, timeout: float, health_url: str | None, validate_certs: bool) -> None:
+        self.address = address
+        self.program, self.timeout = program, timeout
+        self.health_url, self.validate_certs = health_url, validate_certs
+
+    def list_members(self, pool: str | None = None) -> list[Member]:
+        self._master(self._configuration())
+        servers = [(name, server) for _path, name, server in self._servers(pool)]
+        addresses = [server.address for _name, server in servers]
+        health = check_all(addresses, self.health_url, self.validate_certs, self.timeout)
+        return [
+            Member(
+                pool=name,
+                name=server.name,
+                address=server.address,
+                state=server.state,
+                health=text,
+                healthy=healthy,
+                sessions=established(server.address),
+                weight=server.weight,
+            )
+            for (name, server), (text, healthy) in zip(servers, health)
+        ]
+
+    def check_writable(self, pool: str) -> None:
+        paths = {path for path, _name, _server in self._servers(pool)}
+        for path in sorted(paths):
+            for what in (path, path.parent):
+                if not os.access(what, os.W_OK) or not what.stat().st_mode & 0o222:
+                    raise EverupError(
+                        f"Balancer {self.address} would answer 'Permission denied': {what} cannot be written by this user, or "
+                        "is write-protected."
+                    )
+        try:
+            os.kill(self._master(self._configuration()), 0)
+        except PermissionError:
+            raise EverupError(f"Balancer {self.address} would answer 'Permission denied' to a reload by this user.") from None
+
+    def set_state(self, pool: str, name: str, state: str) -> None:
+        self.get_member(pool, name)
+        self.check_writable(pool)
+        (path, _server), *others = self._of_name(pool, name)
+        if others:
+            raise EverupError(
+                f"Balancer {self.address} has several members {name} in pool {pool} (in {path}): give each a name of its own "
+                "in a comment behind its line, such as '# web1'."
+            )
+        with self._locked(path.parent):
+            self._change(path, pool, name, state)
+
+    @contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        """Hold off other processes of ours that change a file of the folder."""
+        handle = os.open(folder, os.O_RDONLY)
+        deadline = time.monotonic() + 2 * self.timeout
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise EverupError(f"Balancer {self.address}: another run is changing {folder} all the time.") from None
+                    time.sleep(_LOOK_SECONDS)
+            yield
+        finally:
+            os.close(handle)
+
+    def _change(self, path: Path, pool: str, name: str, state: str) -> None:
+        """Write the state as pending, reload, and write it as settled once nginx has loaded it.
+
+        Killed in between, the state stays pending, and whoever comes next reloads.
+        """
+        before = _read(path)
+        server = self._found(before, pool, name)
+        if server.pending or server.down == (state == READY):
+            _write(path, _replaced(before, server, server.written(state, pending=True)))
+            try:
+                self._reload()
+            except BaseException:
+                _write(path, before)
+                raise
+        text = _read(path)
+        server = self._found(text, pool, name)
+        _write(path, _replaced(text, server, server.written(state, pending=False)))
+
+    def _found(self, text: str, pool: str, name: str) -> Server:
+        for server in upstreams(text).get(pool, []):
+            if server.name == name:
+                return server
+        raise EverupError(f"Balancer {self.address}: somebody has taken member {name} out of pool {pool} just now.")
+
+    def _reload(self) -> None:
+        """Test the configuration, reload it, and return once nginx works with it."""
+        self._run("-t", "-q")
+        master = self._master(self._configuration())
+        old = _children(master)
+        self._run("-s", "reload")
+        deadline = time.monotonic() + self.timeout
+        while not _children(master) - old:
+            if time.monotonic() >= deadline:
+                raise EverupError(
+                    f"Balancer {self.address} has not loaded the new configuration within {self.timeout:g} s: it goes on with "
+                    "the one before, which stands in the file again. Look at nginx's error log."
+                )
+            time.sleep(_LOOK_SECONDS)
+
+    def _servers(self, pool: str | None) -> list[tuple[Path, str, Server]]:
+        """Return every member with its file and its pool, as the files are now.
+
+        Raises:
+            EverupError: there is no such pool.
+        """
+        found = []
+        pools = set()
+        for path in dict.fromkeys(_FILE.findall(self._configuration())):
+            real = Path(os.path.realpath(path))
+            for name, servers in upstreams(_read(real)).items():
+                pools.add(name)
+                found += [(real, name, server) for server in servers if pool in (None, name)]
+        if pool is not None and pool not in pools:
+            known = ", ".join(sorted(pools)) or "none"
+            raise EverupError(f"Balancer {self.address} has no pool {pool}: the upstreams of its configuration are: {known}.")
+        return found
+
+    def _of_name(self, pool: str, name: str) -> list[tuple[Path, Server]]:
+        return [(path, server) for path, _pool, server in self._servers(pool) if server.name == name]
+
+    def _configuration(self) -> str:
+        """Return what ``nginx -T`` prints."""
+        return self._run("-T")
+
+    def _master(self, configuration: str) -> int:
+        """Return the process id of the master process.
+
+        Raises:
+            EverupError: nginx does not run.
+        """
+        found = _PID.search(configuration) or _COMPILED_PID.search(self._run("-V"))
+        path = found["path"] if found else "/run/nginx.pid"
+        try:
+            pid = int(Path(path).read_text(encoding="ascii"))
+            _parent(pid)
+        except (OSError, ValueError):
+            raise EverupError(
+                f"Balancer {self.address} cannot be reached: nginx does not run (there is no process of {path})."
+            ) from None
+        return pid
+
+    def _run(self, *arguments: str) -> str:
+        """Run nginx with the configuration file, and return what it says."""
+        command = [self.program, *arguments, "-c", self.address]
+        shown = " ".join(["nginx", *arguments])
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="surrogateescape", timeout=self.timeout, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise EverupError(f"Balancer {self.address} did not answer '{shown}' within {self.timeout:g} s.") from None
+        except OSError as error:
+            raise EverupError(f"Balancer {self.address} cannot be reached: {self.program}: {error.strerror or error}.") from None
+        if done.returncode:
+            said = " ".join(done.stderr.split())[-1000:]
+            if not Path(self.address).exists():
+                raise EverupError(f"Balancer {self.address} cannot be reached: there is no such file on this host.")
+            raise EverupError(f"Balancer {self.address} refuses '{shown}': {said}")
+        return done.stdout + done.stderr
+
+
+def connect(params: dict) -> list[Balancer]:
+    """Return one balancer a configuration file of the module's parameters; nothing is run yet."""
+    addresses = list(dict.fromkeys(params["address"]))
+    if not addresses:
+        raise EverupError("The list of balancer addresses is empty.")
+    for address in addresses:
+        if not address.startswith("/"):
+            raise EverupError(f"Balancer address {address!r} is not the path of nginx's main configuration file.")
+    options = (params["nginx_program"], params["connect_timeout"], params["health_url"], params["validate_certs"])
+    return [Nginx(address, *options) for address in addresses]
+
+
+def _replaced(text: str, server: Server, line: str) -> str:
+    return text[: server.start] + line + text[server.end :]
+
+
+def _read(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:  # line ends stay as they are
+        return file.read()
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file as a whole; it keeps its owner, mode and labels."""
+    beside = path.with_name(f".{path.name}.everup")  # no include of *.conf finds it
+    with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.copystat(path, beside)
+    if os.geteuid() == 0:
+        status = path.stat()
+        os.chown(beside, status.st_uid, status.st_gid)
+    os.utime(beside)
+    beside.replace(path)
+
+
+def _parent(pid: int) -> int:
+    """Return the parent of a process; its name may hold anything, and stands in parentheses."""
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+
+
+def _children(pid: int) -> set[int]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if _parent(int(entry.name)) == pid:
+                    found.add(int(entry.name))
+            except (OSError, ValueError):
+                continue
+    return found

@@ -1,0 +1,144 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads the upstreams of an nginx configuration file, and writes a member's state into one.
+
+A member is a ``server`` line of an ``upstream`` block. Its state is the parameter ``down``, and what ``down`` is meant as stands
+in a comment behind it, with the member's name where it has one::
+
+    upstream shop {
+        server 192.0.2.11:8080;                          # web1
+        server 192.0.2.12:8080 weight=2 down;            # web2 [everup: drain]
+    }
+
+Facts relied on: ``down`` "marks the server as permanently unavailable", and a server without a port has port 80 (nginx
+documentation, ngx_http_upstream_module, "server"); a word may be quoted, hold ``${name}`` and escaped characters, and ``#``
+begins a comment where a word would begin (ngx_conf_read_token() in src/core/ngx_conf_file.c).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .base import DRAIN, MAINT, READY, STATES
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)|(?P<comment>\#[^\n]*)|(?P<symbol>[{};])"""
+    r"""|(?P<word>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?:\$\{[^}]*\}|\\.|[^\s{};\\])+|\\)""",
+    re.DOTALL | re.VERBOSE,
+)
+_NAME = r"[A-Za-z0-9_.:-]+"
+_COMMENT = re.compile(
+    rf"[ \t]*\#[ \t]*(?:(?P<name>{_NAME})(?=[ \t]*(?:\[everup:|\Z)))?[ \t]*"
+    rf"(?:\[everup: (?P<mark>{'|'.join(STATES)})(?P<pending> pending)?\])?[ \t]*(?P<rest>[^\n]*)"
+)
+_PORT = re.compile(r":[0-9]+\Z")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One ``server`` line.
+
+    Attributes:
+        name: as its comment says, else its address.
+        address: ``host:port``, or ``unix:path``.
+        weight: its share of requests.
+        down: whether nginx leaves it out once it has loaded this file.
+        mark: what the comment says the state is to be, empty without one.
+        pending: nothing has yet said that nginx has loaded what the comment says.
+        start, end: of the line's text in the file, the comment included.
+        text: the line up to its semicolon.
+        rest: what else the comment says.
+    """
+
+    name: str
+    address: str
+    weight: int
+    down: bool
+    mark: str
+    pending: bool
+    start: int
+    end: int
+    text: str
+    rest: str
+
+    @property
+    def state(self) -> str:
+        """The administrative state that is certain: while a change is pending, nginx may still do what it did before."""
+        if self.pending:
+            return DRAIN if self.mark == READY else READY
+        if not self.down:
+            return READY
+        return self.mark if self.mark in (DRAIN, MAINT) else MAINT
+
+    def written(self, state: str, pending: bool) -> str:
+        """Return the line with a state."""
+        words = [word for word in _words(self.text) if word != "down"]
+        line = " ".join([*words, *(["down"] if state != READY else [])]) + ";"
+        name = self.name if self.name != self.address else ""
+        # Between a name and further words the mark stays, since it tells one from the other.
+        marked = pending or state != READY or (name and self.rest)
+        mark = f"[everup: {state}{' pending' if pending else ''}]" if marked else ""
+        comment = " ".join(part for part in (name, mark, self.rest) if part)
+        return f"{line} # {comment}" if comment else line
+
+
+def upstreams(text: str) -> dict[str, list[Server]]:
+    """Return the servers of each upstream block of a configuration file by the block's name."""
+    found: dict[str, list[Server]] = {}
+    words: list[str] = []
+    start = 0
+    block = None
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup in ("space", "comment"):
+            continue
+        if token.lastgroup == "word":
+            if not words:
+                start = token.start()
+            words.append(token.group())
+            continue
+        symbol = token.group()
+        if symbol == "{":
+            if block is not None:
+                depth += 1
+            elif len(words) == 2 and words[0] == "upstream":
+                block = found.setdefault(_unquoted(words[1]), [])
+        elif symbol == "}" and block is not None:
+            depth -= 1
+            if depth < 0:
+                block, depth = None, 0
+        elif symbol == ";" and block is not None and not depth and len(words) > 1 and words[0] == "server":
+            block.append(_server(text, words, start, token.end()))
+        words = []
+    return found
+
+
+def _server(text: str, words: list[str], start: int, end: int) -> Server:
+    address = _unquoted(words[1])
+    if not address.startswith("unix:") and not _PORT.search(address):
+        address += ":80"
+    weights = [word[len("weight=") :] for word in words[2:] if word.startswith("weight=")]
+    line_end = text.find("\n", end)
+    line = text[end : len(text) if line_end < 0 else line_end].rstrip("\r")
+    comment = _COMMENT.fullmatch(line)
+    return Server(
+        name=(comment["name"] if comment else None) or address,
+        address=address,
+        weight=int(weights[-1]) if weights and weights[-1].isdigit() else 1,
+        down="down" in words[2:],
+        mark=(comment["mark"] or "") if comment else "",
+        pending=bool(comment and comment["pending"]),
+        start=start,
+        end=end + len(line) if comment else end,
+        text=text[start : end - 1],
+        rest=comment["rest"].rstrip() if comment else "",
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [token.group() for token in _TOKEN.finditer(text) if token.lastgroup == "word"]
+
+
+def _unquoted(word: str) -> str:
+    return word[1:-1] if word[:1] in ("'", '"') and word[-1:] == word[:1] and len(word) > 1 else word
