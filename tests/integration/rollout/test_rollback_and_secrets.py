@@ -1,13 +1,16 @@
 # Copyright: Contributors to the everup.deploy project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""On PostgreSQL, behind two balancers: a release with its contract in one run, one taken back, one host that is a systemd unit,
-and no word of the password in the fullest output."""
+"""On PostgreSQL, behind two balancers: a release with its contract in one run, one taken back, one host that is a systemd unit
+and gets its versions out of a git repository, and no word of the password in the fullest output."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -27,7 +30,19 @@ def deploy(deploy_to, tmp_path_factory):
 
 
 @pytest.fixture
-def unit(deploy, tmp_path, monkeypatch):
+def repository(deploy, tmp_path):
+    """A git repository with the new version under its tag."""
+    folder = tmp_path / "repository"
+    with tarfile.open(deploy.site.farm.archives[NEW]) as archive:
+        archive.extractall(folder, filter="data")
+    person = ("-c", "user.name=shop", "-c", "user.email=shop@example.com")
+    for words in (("init", "-q"), ("add", "."), (*person, "commit", "-qm", NEW), ("tag", NEW)):
+        subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def unit(deploy, repository, tmp_path, monkeypatch):
     """Make web2 a systemd unit: a stand-in for systemctl, which does not run here, knows it and restarts the server."""
     program = tmp_path / "systemctl"
     restart = shlex.join([sys.executable, str(SERVICE), "restart", "--home", str(deploy.servers["web2"].home)])
@@ -42,19 +57,31 @@ esac
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    deploy.vary(web2={"rolling_upgrade_restart_command": [], "rolling_upgrade_service": "shop"})
+    git = {"rolling_upgrade_git_repo": str(repository), "rolling_upgrade_git_folder": str(tmp_path / "clone" / "shop")}
+    service = {"rolling_upgrade_restart_command": [], "rolling_upgrade_service": "shop"}
+    deploy.vary(web2={"rolling_upgrade_strategy": "git", **git, **service})
     yield tmp_path / "calls"
     deploy.vary()
 
 
-def test_a_release_says_nothing_of_the_password(deploy, unit):
+def test_a_release_says_nothing_of_the_password(deploy, unit, tmp_path, monkeypatch):
+    events = tmp_path / "events.jsonl"
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "everup.deploy.timeline")
+    monkeypatch.setenv("EVERUP_TIMELINE_FILE", str(events))
     run = deploy.run("release.yml", "-vvv", "--diff")
     assert run.code == 0, run.output[-4000:]
     assert deploy.state() == "rolled"
     assert deploy.versions() == {"web1": NEW, "web2": NEW}
     assert deploy.pool("lb1") == deploy.pool("lb2") == UP
     assert "restart shop" in unit.read_text().splitlines()
-    assert SECRET not in run.output
+    assert "Make an archive of 2.0.0 on the controller" in run.output
+    assert (unit.parent / "clone" / "shop-2.0.0.tar.gz").is_file()
+    assert SECRET not in run.output + events.read_text()
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [batch["hosts"] for batch in told[0]["batches"]] == [["web1"], ["web2"]]
+    way = [(host, state) for host in ("web1", "web2") for state in ("draining", "upgrading", "healthy", "ready")]
+    assert [(event["host"], event["state"]) for event in told[1:]] == way
+    assert "timeline: web2 (batch 2) is ready\n" in run.output
 
 
 def test_a_rolled_release_is_taken_back_last_host_first(deploy):
