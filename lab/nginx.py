@@ -66,7 +66,7 @@ class Nginx:
         # Workers of another user could not reach the folder.
         user = "user root;\n" if os.geteuid() == 0 else ""
         return (
-            f"{user}worker_processes 2;\npid {self.folder}/nginx.pid;\nerror_log {self.folder}/error.log;\n"
+            f"{user}worker_processes 1;\npid {self.folder}/nginx.pid;\nerror_log {self.folder}/error.log;\n"
             "events { worker_connections 512; }\n"
             f"http {{\n    access_log off;\n    {temporary}\n    include {self.upstream_file};\n{servers}\n}}\n"
         )

@@ -11,7 +11,7 @@ options:
   provider:
     description: The kind of load balancer.
     type: str
-    choices: [haproxy, nginx]
+    choices: [haproxy, health_flag, nginx]
     default: haproxy
   address:
     description:
@@ -20,6 +20,8 @@ options:
         (IPv6 as C([host]:port)), as seen from the host the module runs on.
       - With O(provider=nginx) the path of the main configuration file, such as V(/etc/nginx/nginx.conf), on the host the
         module runs on. The files that it includes are found through it.
+      - With O(provider=health_flag) the path of one file on the member itself, where the module then runs. While the file is
+        there the application answers the balancers' health check with C(503).
       - Several addresses are one group, such as a pair with a shared address. They must all answer.
       - Required with each provider.
     type: list
@@ -35,12 +37,25 @@ options:
       - Asked of each member to learn its health, where the balancer does not tell it. V({address}) in it stands for the
         member's C(host:port), such as V(http://{address}/health). A status from 200 to 399 is good.
       - Without it a member counts as healthy on such a balancer.
+      - With O(provider=health_flag) it must be an address that does not look at the flag.
       - Not used with O(provider=haproxy), which checks its members itself.
     type: str
   validate_certs:
     description: Whether the certificate of an https O(health_url) must be valid.
     type: bool
     default: true
+  listen:
+    description:
+      - With O(provider=health_flag), where the application listens, as C(host:port) with an IP address or as a port. Its
+        connections are the sessions that a drain waits for.
+      - Required with O(provider=health_flag).
+    type: str
+  notice_seconds:
+    description:
+      - With O(provider=health_flag), how many seconds the balancers take to notice a change, which is their check interval times
+        their threshold, and a little more. The module waits that long after each change.
+    type: float
+    default: 30.0
   nginx_program:
     description: With O(provider=nginx), the nginx program that tests and reloads the configuration.
     type: path

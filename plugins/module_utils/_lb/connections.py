@@ -32,8 +32,12 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def established(address: str) -> int:
-    """Return how many established connections this host has to ``host:port``, whoever made them.
+def established(address: str, processes: set[int] | None = None) -> int:
+    """Return how many established connections this host has to ``host:port``.
+
+    Parameters:
+        address: the far end.
+        processes: whose connections count; None, and where this user may not see whose they are, whoever made them.
 
     Raises:
         EverupError: the address is none, its name cannot be resolved, or this host does not list its connections.
@@ -44,22 +48,60 @@ def established(address: str) -> int:
     except OSError as error:
         raise EverupError(f"The member's address {address} cannot be resolved: {error.strerror or error}.") from None
     wanted = {(_plain(ipaddress.ip_address(entry[4][0])), port) for entry in found}
-    return sum(remote in wanted for remote in _remotes())
+    ours = None if processes is None else _inodes(processes)
+    return sum(remote in wanted and (ours is None or inode in ours) for _local, remote, inode in _connections())
 
 
-def _remotes() -> list[tuple]:
-    """Return the far end of every established connection."""
-    remotes, tables = [], 0
+def accepted(listen: str) -> int:
+    """Return how many established connections others have to what listens on ``host:port`` here.
+
+    Parameters:
+        listen: without a host, or with ``*``, on any address of this host.
+
+    Raises:
+        EverupError: it is none of these, or this host does not list its connections.
+    """
+    host, port = split_address(listen if ":" in listen else f"*:{listen}")
+    try:
+        at = None if host == "*" else _plain(ipaddress.ip_address(host))
+    except ValueError:
+        raise EverupError(
+            f"{listen!r} is not where an application listens: write host:port with an IP address, or the port."
+        ) from None
+    return sum(local[1] == port and at in (None, local[0]) for local, _remote, _inode in _connections())
+
+
+def _inodes(processes: set[int]) -> set[str] | None:
+    """Return the numbers of the sockets that processes hold, None where they may not be seen."""
+    found = set()
+    for process in processes:
+        try:
+            for handle in Path(f"/proc/{process}/fd").iterdir():
+                try:
+                    found.add(str(handle.readlink()))
+                except FileNotFoundError:  # closed just now
+                    continue
+        except PermissionError:
+            return None
+        except OSError:  # the process has ended
+            continue
+    return {name[len("socket:[") : -1] for name in found if name.startswith("socket:[")}
+
+
+def _connections() -> list[tuple]:
+    """Return both ends of every established connection, and the number of its socket."""
+    found, tables = [], 0
     for table in _TABLES:
         try:
             lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
         except OSError:  # a kernel without IPv6 has no tcp6
             continue
         tables += 1
-        remotes += [_address(fields[2]) for fields in map(str.split, lines) if fields[3] == _ESTABLISHED]
+        rows = (fields for fields in map(str.split, lines) if fields[3] == _ESTABLISHED)
+        found += [(_address(fields[1]), _address(fields[2]), fields[9]) for fields in rows]
     if not tables:
         raise EverupError("The connections to a member cannot be counted: this host has no /proc/net/tcp, which is Linux's.")
-    return remotes
+    return found
 
 
 def _address(text: str) -> tuple:

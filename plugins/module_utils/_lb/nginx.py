@@ -51,8 +51,9 @@ class Nginx(Balancer):
         self.health_url, self.validate_certs = health_url, validate_certs
 
     def list_members(self, pool: str | None = None) -> list[Member]:
-        self._master(self._configuration())
-        servers = [(name, server) for _path, name, server in self._servers(pool)]
+        configuration = self._configuration()
+        processes = _children(self._master(configuration))
+        servers = [(name, server) for _path, name, server in self._servers(configuration, pool)]
         addresses = [server.address for _name, server in servers]
         health = check_all(addresses, self.health_url, self.validate_certs, self.timeout)
         return [
@@ -63,14 +64,15 @@ class Nginx(Balancer):
                 state=server.state,
                 health=text,
                 healthy=healthy,
-                sessions=established(server.address),
+                sessions=established(server.address, processes),
                 weight=server.weight,
             )
             for (name, server), (text, healthy) in zip(servers, health)
         ]
 
     def check_writable(self, pool: str) -> None:
-        paths = {path for path, _name, _server in self._servers(pool)}
+        configuration = self._configuration()
+        paths = {path for path, _name, _server in self._servers(configuration, pool)}
         for path in sorted(paths):
             for what in (path, path.parent):
                 if not os.access(what, os.W_OK) or not what.stat().st_mode & 0o222:
@@ -79,7 +81,7 @@ class Nginx(Balancer):
                         "is write-protected."
                     )
         try:
-            os.kill(self._master(self._configuration()), 0)
+            os.kill(self._master(configuration), 0)
         except PermissionError:
             raise EverupError(f"Balancer {self.address} would answer 'Permission denied' to a reload by this user.") from None
 
@@ -152,15 +154,15 @@ class Nginx(Balancer):
                 )
             time.sleep(_LOOK_SECONDS)
 
-    def _servers(self, pool: str | None) -> list[tuple[Path, str, Server]]:
-        """Return every member with its file and its pool, as the files are now.
+    def _servers(self, configuration: str, pool: str | None) -> list[tuple[Path, str, Server]]:
+        """Return every member with its file and its pool, as the files of a configuration are now.
 
         Raises:
             EverupError: there is no such pool.
         """
         found = []
         pools = set()
-        for path in dict.fromkeys(_FILE.findall(self._configuration())):
+        for path in dict.fromkeys(_FILE.findall(configuration)):
             real = Path(os.path.realpath(path))
             for name, servers in upstreams(_read(real)).items():
                 pools.add(name)
@@ -171,7 +173,7 @@ class Nginx(Balancer):
         return found
 
     def _of_name(self, pool: str, name: str) -> list[tuple[Path, Server]]:
-        return [(path, server) for path, _pool, server in self._servers(pool) if server.name == name]
+        return [(path, server) for path, _pool, server in self._servers(self._configuration(), pool) if server.name == name]
 
     def _configuration(self) -> str:
         """Return what ``nginx -T`` prints."""

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from ansible_collections.everup.deploy.lab.haproxy import HAProxy
@@ -28,6 +29,7 @@ class App(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.health_code = 200
+        self.flag: Path | None = None  # while this file is there, its health check answers 503
         self.health_seconds = 0.0
         self.released = threading.Event()
         self.served = 0
@@ -50,7 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        code = self.server.health_code if self.path == "/health" else 200
+        flagged = self.server.flag is not None and self.server.flag.exists()
+        code = (503 if flagged else self.server.health_code) if self.path == "/health" else 200
         if self.path == "/hold":
             self.server.released.wait(30)
         elif self.path == "/health":

@@ -90,6 +90,16 @@ def test_member_not_checked_since_the_start_is_not_healthy(lb, start_rig):
     assert (web2["healthy"], web2["serving"]) == (False, False)
 
 
+def test_up_1_of_3_is_not_up(lb, start_rig):
+    rig = start_rig(inter="30s")
+    lb.move(rig, "maint")
+    lb.move(rig, "ready", wait=False)
+    assert lb.facts(rig)["health"].startswith("UP 1/3")
+    assert lb.facts(rig)["healthy"] is False
+    with pytest.raises(EverupError, match="last seen UP 1/3"):
+        lb.move(rig, "ready", timeout=0)
+
+
 def test_the_code_of_the_last_check_is_told_while_the_next_is_on_its_way(lb, rig, apps):
     apps["web1"].health_code = 503
     lb.eventually(lambda: "503" in lb.facts(rig)["health"])
@@ -179,3 +189,10 @@ def test_an_address_of_neither_form_is_refused(lb, address):
 def test_ipv6_address_is_understood(lb):
     with pytest.raises(EverupError, match=r"\[::1\]:1 cannot be reached"):
         lb.info("[::1]:1")
+
+
+def test_tcp_works_as_well_as_a_unix_socket(lb, start_rig):
+    rig = start_rig(admin_port=0)
+    address = rig.server.admin_address
+    assert lb.move(address, "drain")["changed"] is True
+    assert lb.facts(rig)["state"] == "drain"

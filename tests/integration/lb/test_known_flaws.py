@@ -35,14 +35,15 @@ def test_unknown_member_is_a_failure(lb, rig):
         lb.move(rig, "maint", member="web9")
 
 
-def test_a_session_counter_that_moves_is_no_change(lb, rig):
+def test_a_session_counter_that_moves_is_no_change(lb, rig, apps):
     lb.move(rig, "ready")
-    held = lb.Request(rig.port("solo"), "/slow/0.5")
+    held = lb.Request(rig.port("solo"), "/hold")
     lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 1)
     result = lb.move(rig, "ready", pool="solo")
     assert result["members"][0]["after"]["sessions"] == 1
     assert result["changed"] is False
     assert result["diff"]["before"] == result["diff"]["after"]
+    apps["web1"].released.set()
     held.join(5)
     lb.move(rig, "drain", pool="solo")
     assert lb.move(rig, "drain", pool="solo")["changed"] is False
@@ -51,16 +52,6 @@ def test_a_session_counter_that_moves_is_no_change(lb, rig):
 def test_one_look_is_enough_when_it_is_already_true(lb, rig):
     assert lb.move(rig, "ready", timeout=0)["changed"] is False
     assert lb.move(rig, "drain", timeout=0)["changed"] is True
-
-
-def test_up_1_of_3_is_not_up(lb, start_rig):
-    rig = start_rig(inter="30s")
-    lb.move(rig, "maint")
-    lb.move(rig, "ready", wait=False)
-    assert lb.facts(rig)["health"].startswith("UP 1/3")
-    assert lb.facts(rig)["healthy"] is False
-    with pytest.raises(EverupError, match="last seen UP 1/3"):
-        lb.move(rig, "ready", timeout=0)
 
 
 def test_check_mode_is_not_skipped(lb, rig):
@@ -72,10 +63,3 @@ def test_a_socket_that_says_nothing_is_given_up(lb, silent_address):
     with pytest.raises(EverupError, match="did not answer"):
         lb.move(silent_address, "ready", connect_timeout=0.2)
     assert time.monotonic() - started < 1
-
-
-def test_tcp_works_as_well_as_a_unix_socket(lb, start_rig):
-    rig = start_rig(admin_port=0)
-    address = rig.server.admin_address
-    assert lb.move(address, "drain")["changed"] is True
-    assert lb.facts(rig)["state"] == "drain"

@@ -28,7 +28,7 @@ class Scripted(Balancer):
             self.now.update(step)
         return [Member(pool="shop", name="web1", address="192.0.2.11:8080", **self.now)]
 
-    def check_writable(self):
+    def check_writable(self, pool):
         pass
 
     def set_state(self, pool, name, state):

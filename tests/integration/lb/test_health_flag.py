@@ -1,0 +1,162 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A member that says itself that it wants no traffic, behind a real balancer that only checks its health."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.modules import lb_member, lb_member_info
+
+NOTICE = 0.6  # HAProxy here checks every 50 ms, and believes three of them
+
+
+@pytest.fixture(params=["haproxy"])
+def rig_class(request, rig_classes):
+    """HAProxy stands for any balancer: nobody here talks to it."""
+    return rig_classes[request.param]
+
+
+@pytest.fixture
+def flag(tmp_path, apps):
+    """The flag of web1, which its health check obeys."""
+    path = tmp_path / "run" / "drain"
+    path.parent.mkdir()
+    apps["web1"].flag = path
+    return path
+
+
+@pytest.fixture
+def move(flag, apps):
+    """Run lb_member on the member itself."""
+
+    def run(state: str, **options) -> dict:
+        return lb_member.run(
+            {**_options(lb_member, flag, apps), "pool": "shop", "member": "web1", "state": state, **options}, False
+        )
+
+    return run
+
+
+@pytest.fixture
+def state(flag, apps):
+    """Return the state that lb_member_info tells."""
+    return lambda: lb_member_info.run(_options(lb_member_info, flag, apps), False)["members"][0]["state"]
+
+
+def _options(module, flag, apps) -> dict:
+    defaults = {name: option.get("default") for name, option in module.ARGUMENT_SPEC.items()}
+    listen = "{}:{}".format(*apps["web1"].at)
+    given = {"provider": "health_flag", "address": [str(flag)], "listen": listen, "notice_seconds": NOTICE, "interval": 0.02}
+    return {**defaults, **given, "timeout": 5}
+
+
+def ask(lb, rig, pool="shop"):
+    request = lb.Request(rig.port(pool), "/")
+    request.join(5)
+    return request.status
+
+
+def test_the_balancer_takes_the_member_out_and_puts_it_back(lb, rig, apps, move):
+    result = move("drain")
+    assert (result["changed"], result["members"][0]["after"]["state"]) == (True, "drain")
+    assert [ask(lb, rig) for _number in range(6)] == [200] * 6
+    assert (apps["web1"].served, apps["web2"].served) == (0, 6)
+    assert move("ready")["members"][0]["after"]["serving"] is True
+    assert [ask(lb, rig) for _number in range(6)] == [200] * 6
+    assert apps["web1"].served == 3
+
+
+@pytest.mark.parametrize("wanted", ["drain", "maint", "ready"])
+def test_changed_is_true_once(move, wanted):
+    move("drain" if wanted == "ready" else "ready")
+    first, second = move(wanted), move(wanted)
+    assert (first["changed"], second["changed"]) == (True, False)
+
+
+def test_a_running_request_is_waited_for_and_not_cut(lb, start_rig, move):
+    rig = start_rig(server_options={"solo/web1": "check pool-max-conn 0"})  # which keeps no idle connection
+    request = lb.Request(rig.port("solo"), "/slow/2")
+    time.sleep(0.2)
+    started = time.monotonic()
+    result = move("drain")
+    assert 1.2 < time.monotonic() - started < 4
+    assert result["members"][0]["after"]["sessions"] == 0
+    request.join(5)
+    assert request.status == 200
+
+
+def test_a_request_that_does_not_end_hits_the_bound(lb, rig, apps, move):
+    lb.Request(rig.port("solo"), "/hold")
+    time.sleep(0.2)
+    with pytest.raises(EverupError, match=r"not drained after 1 s: last seen 1 session on balancer .*/drain"):
+        move("drain", timeout=1)
+    apps["web1"].released.set()
+
+
+def test_a_change_counts_only_once_the_balancers_have_noticed(flag, state):
+    """As after a kill while it waited: the flag is there, and requests still come."""
+    flag.write_text("drain\n")
+    assert state() == "ready"
+    time.sleep(NOTICE)
+    assert state() == "drain"
+
+
+def test_a_return_counts_only_once_the_balancers_have_noticed(flag, move, state):
+    move("drain")
+    opening = threading.Thread(target=move, args=("ready",))
+    opening.start()
+    time.sleep(NOTICE / 2)
+    assert (flag.exists(), state()) == (False, "drain")
+    opening.join(5)
+    assert state() == "ready"
+    assert list(flag.parent.iterdir()) == []
+
+
+def test_from_drain_to_maint_nothing_is_waited_for_again(move, state):
+    move("drain")
+    started = time.monotonic()
+    move("maint")
+    assert time.monotonic() - started < NOTICE / 2
+    assert state() == "maint"
+
+
+def test_a_flag_that_somebody_else_has_set_is_maintenance(flag, state):
+    flag.touch()
+    time.sleep(NOTICE)
+    assert state() == "maint"
+
+
+def test_check_mode_sets_no_flag(flag, apps):
+    options = {**_options(lb_member, flag, apps), "pool": "shop", "member": "web1", "state": "drain"}
+    assert lb_member.run(options, True)["changed"] is True
+    assert not flag.exists()
+
+
+def test_an_application_that_is_not_healthy_is_not_opened(apps, move, state, flag):
+    url = "http://{address}/slow/0"
+    move("drain", health_url=url)
+    apps["web1"].stop()
+    with pytest.raises(EverupError, match=r"is not healthy after 1 s: last seen DOWN"):
+        move("ready", health_url=url, timeout=1)
+    assert flag.exists()
+
+
+@pytest.mark.parametrize("address", [["run/drain"], ["/a", "/b"], []])
+def test_an_address_that_is_no_file_is_refused(move, address):
+    with pytest.raises(EverupError, match="is the path of one file on the member itself"):
+        move("drain", address=address)
+
+
+def test_a_missing_folder_is_named(move, tmp_path):
+    with pytest.raises(EverupError, match=r"cannot be reached: the folder .*/nowhere does not exist"):
+        move("drain", address=[str(tmp_path / "nowhere" / "drain")])
+
+
+@pytest.mark.parametrize("listen", ["web1:80", "http", "1.2.3:x"])
+def test_where_the_application_listens_must_be_said(move, listen):
+    with pytest.raises(EverupError):
+        move("drain", listen=listen)
