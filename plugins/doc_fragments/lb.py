@@ -11,13 +11,15 @@ options:
   provider:
     description: The kind of load balancer.
     type: str
-    choices: [haproxy, health_flag, nginx]
+    choices: [haproxy, health_flag, httpd, nginx]
     default: haproxy
   address:
     description:
       - Where each balancer is asked and told.
       - With O(provider=haproxy) the path of a C(stats socket) with C(level admin), or C(host:port) of a TCP one
         (IPv6 as C([host]:port)), as seen from the host the module runs on.
+      - With O(provider=httpd) the URL of the balancer-manager (C(SetHandler balancer-manager)) in the virtual host that has the
+        balancers, such as V(https://lb1.example.com/balancer-manager).
       - With O(provider=nginx) the path of the main configuration file, such as V(/etc/nginx/nginx.conf), on the host the
         module runs on. The files that it includes are found through it.
       - With O(provider=health_flag) the path of one file on the member itself, where the module then runs. While the file is
@@ -38,10 +40,12 @@ options:
         member's C(host:port), such as V(http://{address}/health). A status from 200 to 399 is good.
       - Without it a member counts as healthy on such a balancer.
       - With O(provider=health_flag) it must be an address that does not look at the flag.
+      - With O(provider=httpd) it is asked beside what httpd itself knows, which is an error of the last request, and the
+        checks of C(mod_proxy_hcheck) where a member has them.
       - Not used with O(provider=haproxy), which checks its members itself.
     type: str
   validate_certs:
-    description: Whether the certificate of an https O(health_url) must be valid.
+    description: Whether the certificate of an https O(health_url) or O(address) must be valid.
     type: bool
     default: true
   listen:
@@ -56,6 +60,12 @@ options:
         their threshold, and a little more. The module waits that long after each change.
     type: float
     default: 30.0
+  url_username:
+      - User that an O(address) with http or https wants (Basic authentication). An O(address) with a user in it is refused,
+        because the balancer is named by it in results and messages.
+  url_password:
+    description: Password of O(url_username).
+    type: str
   nginx_program:
     description: With O(provider=nginx), the nginx program that tests and reloads the configuration.
     type: path

@@ -33,11 +33,16 @@ attributes:
     details: Shows the administrative state on each balancer, and nothing that moves by itself.
 options:
   pool:
-    description: Name of the pool. With O(provider=haproxy) the backend.
+    description:
+      - Name of the pool. With O(provider=haproxy) the backend, with O(provider=nginx) the upstream, with O(provider=httpd) the
+        balancer without C(balancer://).
     type: str
     required: true
   member:
-    description: Name of the member in the pool. With O(provider=haproxy) the server.
+    description:
+      - Name of the member in the pool. With O(provider=haproxy) the server, with O(provider=nginx) the name in the comment behind
+        the C(server) line, with O(provider=httpd) the C(route) of the C(BalancerMember). A member of nginx or httpd without a name
+        is known by its address, C(host:port).
     type: str
     required: true
   state:
@@ -84,6 +89,11 @@ notes:
     drain that is forgotten while this module waits fails the task.
   - With C(fall 1) in its configuration HAProxy calls a member UP as soon as it leaves maintenance, before any check.
     Use C(fall 2) or more.
+  - httpd forgets administrative states when it is restarted, also gracefully, unless C(BalancerPersist) is on.
+  - With O(provider=httpd) a drain waits for the requests that run (C(Busy)). A balancer with C(stickysession) goes on sending
+    a draining member the requests of those who have its route.
+  - httpd sends a member that failed a request (C(Err)) no other for C(retry) seconds, 60 by default. Such a member is not
+    serving, so give O(timeout) longer than that, or members a short C(retry).
 seealso:
   - module: everup.deploy.lb_member_info
 """
@@ -105,6 +115,18 @@ EXAMPLES = r"""
     member: web1
     state: ready
   delegate_to: lb1
+
+- name: Drain web1 from the pool of an Apache httpd
+  everup.deploy.lb_member:
+    provider: httpd
+    address: https://lb1.example.com/balancer-manager
+    url_username: deploy
+    url_password: "{{ vault_balancer_password }}"
+    health_url: http://{address}/health
+    pool: shop
+    member: web1
+    state: drain
+  delegate_to: localhost
 
 - name: Drain the websocket server for 5 min, then go on whoever is still connected
   everup.deploy.lb_member:

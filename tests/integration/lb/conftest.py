@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.everup.deploy.lab.haproxy import HAProxy
+from ansible_collections.everup.deploy.lab.httpd import Httpd
 from ansible_collections.everup.deploy.lab.nginx import Nginx
 from ansible_collections.everup.deploy.lab.ports import free_port
 from ansible_collections.everup.deploy.plugins.module_utils._lb import providers
@@ -114,9 +115,14 @@ class Rig:
         raise NotImplementedError
 
     @classmethod
+    def address_at(cls, port: int) -> str:
+        """What one writes for whoever listens on a port of this host."""
+        return f"127.0.0.1:{port}"
+
+    @classmethod
     def dead_address(cls, folder) -> str:
         """Where nobody is."""
-        return f"127.0.0.1:{free_port()}"
+        return cls.address_at(free_port())
 
     def start(self) -> None:
         self.server.start()
@@ -163,7 +169,26 @@ class NginxRig(Rig):
         return str(folder / "no.conf")
 
 
-RIGS = {"haproxy": HAProxyRig, "nginx": NginxRig}
+class HttpdRig(Rig):
+    """Apache httpd, whose members the module checks beside httpd itself."""
+
+    provider = "httpd"
+    options = {"health_url": "http://{address}/health"}  # noqa: RUF012
+
+    def __init__(self, backends, folder, **options) -> None:
+        server = Httpd(backends, folder, **options)
+        super().__init__(server, server.manager())
+
+    @property
+    def denied_address(self) -> str:
+        return self.server.manager("/look")
+
+    @classmethod
+    def address_at(cls, port: int) -> str:
+        return f"http://127.0.0.1:{port}/balancer-manager"
+
+
+RIGS = {"haproxy": HAProxyRig, "httpd": HttpdRig, "nginx": NginxRig}
 
 
 @pytest.fixture
@@ -223,7 +248,37 @@ def silent_address(rig_class, tmp_path):
         yield str(tmp_path / "silent.conf")
         return
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+        yield rig_class.address_at(server.getsockname()[1])
+
+
+@pytest.fixture
+def answering(rig_class):
+    """Start a TCP server that answers every connection with the given chunks, 0.1 s apart; returns its address."""
+    servers = []
+
+    def start(*chunks):
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def serve():
+            while True:
+                try:
+                    connection, _address = server.accept()
+                    with connection:
+                        connection.recv(10000)
+                        for chunk in chunks:
+                            connection.sendall(chunk)
+                            time.sleep(0.1)
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        return rig_class.address_at(server.getsockname()[1])
+
+    yield start
+    for server in servers:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
 
 
 @pytest.fixture

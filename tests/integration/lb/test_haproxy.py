@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 
@@ -16,36 +15,6 @@ from ansible_collections.everup.deploy.plugins.module_utils._errors import Everu
 def rig_class(request, rig_classes):
     """Only HAProxy here."""
     return rig_classes[request.param]
-
-
-@pytest.fixture
-def answering():
-    """Start a TCP server that answers every connection with the given chunks, 0.1 s apart; returns its address."""
-    servers = []
-
-    def start(*chunks):
-        server = socket.create_server(("127.0.0.1", 0))
-        servers.append(server)
-
-        def serve():
-            while True:
-                try:
-                    connection, _address = server.accept()
-                    with connection:
-                        connection.recv(1000)
-                        for chunk in chunks:
-                            connection.sendall(chunk)
-                            time.sleep(0.1)
-                except OSError:
-                    return
-
-        threading.Thread(target=serve, daemon=True).start()
-        return f"127.0.0.1:{server.getsockname()[1]}"
-
-    yield start
-    for server in servers:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
 
 
 def test_member_disabled_in_the_configuration_can_be_put_back(lb, start_rig):
