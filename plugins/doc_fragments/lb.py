@@ -11,13 +11,14 @@ options:
   provider:
     description: The kind of load balancer.
     type: str
-    choices: [haproxy, health_flag, httpd, nginx]
+    choices: [caddy, haproxy, health_flag, httpd, nginx]
     default: haproxy
   address:
     description:
       - Where each balancer is asked and told.
       - With O(provider=haproxy) the path of a C(stats socket) with C(level admin), or C(host:port) of a TCP one
         (IPv6 as C([host]:port)), as seen from the host the module runs on.
+      - With O(provider=caddy) the URL of the admin API, such as V(http://127.0.0.1:2019), or the path of its Unix socket.
       - With O(provider=httpd) the URL of the balancer-manager (C(SetHandler balancer-manager)) in the virtual host that has the
         balancers, such as V(https://lb1.example.com/balancer-manager).
       - With O(provider=nginx) the path of the main configuration file, such as V(/etc/nginx/nginx.conf), on the host the
@@ -61,8 +62,10 @@ options:
     type: float
     default: 30.0
   url_username:
+    description:
       - User that an O(address) with http or https wants (Basic authentication). An O(address) with a user in it is refused,
         because the balancer is named by it in results and messages.
+    type: str
   url_password:
     description: Password of O(url_username).
     type: str

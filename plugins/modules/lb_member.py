@@ -35,14 +35,15 @@ options:
   pool:
     description:
       - Name of the pool. With O(provider=haproxy) the backend, with O(provider=nginx) the upstream, with O(provider=httpd) the
-        balancer without C(balancer://).
+        balancer without C(balancer://), with O(provider=caddy) the C(@id) of the C(reverse_proxy) handler.
     type: str
     required: true
   member:
     description:
       - Name of the member in the pool. With O(provider=haproxy) the server, with O(provider=nginx) the name in the comment behind
-        the C(server) line, with O(provider=httpd) the C(route) of the C(BalancerMember). A member of nginx or httpd without a name
-        is known by its address, C(host:port).
+        the C(server) line, with O(provider=httpd) the C(route) of the C(BalancerMember). With O(provider=caddy) the C(@id) of the
+        upstream, which is unique in the whole configuration and so begins with the pool and a dot; they are no part of the name,
+        V(web1) is C(shop.web1). A member of these three without a name is known by its address, C(host:port).
     type: str
     required: true
   state:
@@ -94,6 +95,14 @@ notes:
     a draining member the requests of those who have its route.
   - httpd sends a member that failed a request (C(Err)) no other for C(retry) seconds, 60 by default. Such a member is not
     serving, so give O(timeout) longer than that, or members a short C(retry).
+  - With O(provider=caddy) a member that is taken out moves from C(upstreams) into a C(handle_response) entry of the same
+    handler, for a status that no response has. It stays in the configuration and comes back to its place.
+  - Caddy forgets changes of its admin API when it is started without C(--resume), and when a configuration is loaded anew, such
+    as by C(caddy reload). A drain that is forgotten while this module waits fails the task.
+  - Every change of its configuration makes Caddy close the websockets of every handler, unless the handler has
+    C(stream_close_delay).
+  - Caddy counts running requests for each address. An address that stands in several pools has the sessions of all of them.
+  - With O(provider=caddy) pools with C(dynamic_upstreams), or with weights by place, are refused.
 seealso:
   - module: everup.deploy.lb_member_info
 """

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.lab.caddy import Caddy
 from ansible_collections.everup.deploy.lab.haproxy import HAProxy
 from ansible_collections.everup.deploy.lab.httpd import Httpd
 from ansible_collections.everup.deploy.lab.nginx import Nginx
@@ -169,6 +170,25 @@ class NginxRig(Rig):
         return str(folder / "no.conf")
 
 
+class CaddyRig(Rig):
+    """Caddy, whose members the module checks."""
+
+    provider = "caddy"
+    options = {"health_url": "http://{address}/health"}  # noqa: RUF012
+
+    def __init__(self, backends, folder, **options) -> None:
+        server = Caddy(backends, folder, **options)
+        super().__init__(server, server.admin)
+
+    @property
+    def denied_address(self) -> str:
+        return self.server.look
+
+    @classmethod
+    def address_at(cls, port: int) -> str:
+        return f"http://127.0.0.1:{port}"
+
+
 class HttpdRig(Rig):
     """Apache httpd, whose members the module checks beside httpd itself."""
 
@@ -188,7 +208,7 @@ class HttpdRig(Rig):
         return f"http://127.0.0.1:{port}/balancer-manager"
 
 
-RIGS = {"haproxy": HAProxyRig, "httpd": HttpdRig, "nginx": NginxRig}
+RIGS = {"caddy": CaddyRig, "haproxy": HAProxyRig, "httpd": HttpdRig, "nginx": NginxRig}
 
 
 @pytest.fixture

@@ -92,3 +92,15 @@ def test_a_host_that_has_no_address_is_a_sentence():
 def test_an_ipv6_address_is_understood():
     with pytest.raises(EverupError, match=r"^Balancer http://\[::1\]:1/ cannot be reached"):
         AdminHttp("http://[::1]:1/", 2).ask("GET", "/")
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_connection_that_is_cut_is_made_again_as_often_as_asked(server, url, monkeypatch, cut):
+    left = [None] * cut
+    verify = server.verify_request
+    monkeypatch.setattr(server, "verify_request", lambda *who: False if left and left.pop() is None else verify(*who))
+    if cut < 3:
+        assert AdminHttp(url, 5).ask("GET", "/manager", tries=3).status == 200
+        return
+    with pytest.raises(EverupError, match="closed the connection without answering|cannot be reached: Connection reset"):
+        AdminHttp(url, 5).ask("GET", "/manager", tries=3)
