@@ -12,6 +12,7 @@ author: everup.deploy contributors (@everup)
 description:
   - Splits an ordered list of groups into batches of hosts that are upgraded together.
   - A batch never spans two groups, the canary of a group comes first, and every host is in exactly one batch.
+  - Canary and batches are as large as asked, unless a rule about zones, pools or what may be out at once makes them smaller.
   - An empty group has no batch. A host listed twice, an unknown key or a size that is none is an error.
 positional: _input
 options:
@@ -43,6 +44,39 @@ options:
             O(_input[].canary).
         type: str
         default: 25%
+      max_unavailable:
+        description:
+          - No batch of the group is larger, neither is its canary. As a number of hosts or as a percentage like
+            O(_input[].canary).
+        type: str
+      min_healthy:
+        description:
+          - How many hosts a batch must leave of the pool, or of the group where no pool is named. It is an error when
+            that leaves no host to take out.
+        type: int
+      pool:
+        description:
+          - The pool that the group is in. Groups that name the same one are counted together.
+          - A batch never takes all of a pool of two hosts or more.
+        type: str
+      zones:
+        description:
+          - The zone of every host of the group, such as a rack or a data centre. The order of the hosts is then spread over the
+            zones, behind the first host of the group, which stays the first.
+          - A batch takes no more from a zone than its share, which is the size of the batch times the zone's part of the
+            group, rounded up. In a group of several zones it never takes all of a zone of two hosts or more.
+        type: dict
+        default: {}
+      whole:
+        description:
+          - All hosts of the group, where O(_input[].hosts) is only what is left to do. Sizes, zones and floors are of these.
+        type: list
+        elements: str
+      out:
+        description: Hosts that do not serve anyhow. They come first.
+        type: list
+        elements: str
+        default: []
 seealso:
   - plugin: ansible.builtin.linear
     plugin_type: strategy
@@ -66,6 +100,8 @@ EXAMPLES = r"""
             hosts: "{{ groups['web'] }}"
             canary: 1
             batch: 25%
+            max_unavailable: 3
+            zones: {web1: north, web2: north, web3: south, web4: south}
 
     - name: Line the hosts up
       ansible.builtin.add_host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,146 @@ def test_a_batch_is_of_one_group_canary_first_and_as_large_as_asked(groups):
         size = as_count(group.get("batch", "25%"), total)
         assert all(len(batch["hosts"]) == size for batch in batches[:-1])
         assert all(len(batch["hosts"]) <= size for batch in batches)
+
+
+@st.composite
+def ruled_groups(draw):
+    """Groups with every rule there is; a floor always leaves a host."""
+    groups = draw(group_lists())
+    for group in groups:
+        group["whole"] = group["hosts"]
+        group["hosts"] = draw(st.lists(st.sampled_from(group["whole"]), unique=True)) if group["whole"] else []
+        group["out"] = draw(st.lists(st.sampled_from(group["hosts"]), unique=True)) if group["hosts"] else []
+        group["pool"] = draw(st.sampled_from(["", "one", "two"]))
+        if draw(st.booleans()):
+            group["max_unavailable"] = draw(SIZES)
+        if draw(st.booleans()):
+            group["zones"] = {host: draw(st.sampled_from("abc")) for host in group["whole"]}
+    for group in groups:
+        total = len(served_with(group, groups))
+        if total > 1 and draw(st.booleans()):
+            group["min_healthy"] = draw(st.integers(0, total - 1))
+    return groups
+
+
+def served_with(group, groups):
+    """Every host of a group's pool, or of the group where it has none."""
+    same = [other for other in groups if group["pool"] and other["pool"] == group["pool"]] or [group]
+    return [host for other in same for host in other["whole"]]
+
+
+def batches_of(group, plan):
+    return [batch for batch in plan["batches"] if batch["group"] == group["name"]]
+
+
+@given(ruled_groups())
+def test_whatever_the_rules_every_host_is_upgraded_exactly_once(groups):
+    plan = plan_batches(groups)
+    assert sorted(plan["hosts"]) == sorted(host for group in groups for host in group["hosts"])
+    assert plan["sizes"] == [len(batch["hosts"]) for batch in plan["batches"]]
+    assert all(plan["sizes"])
+    for group in groups:
+        assert {host for batch in batches_of(group, plan) for host in batch["hosts"]} == set(group["hosts"])
+
+
+@given(ruled_groups())
+def test_no_batch_takes_more_than_may_be_out_at_once(groups):
+    plan = plan_batches(groups)
+    for group in groups:
+        pool = served_with(group, groups)
+        for batch in batches_of(group, plan):
+            size = len(batch["hosts"])
+            assert size <= as_count(group.get("canary", 1) if batch["canary"] else group.get("batch", "25%"), len(group["whole"]))
+            assert size <= as_count(group.get("max_unavailable", len(group["whole"])), len(group["whole"]))
+            assert len(pool) - size >= group.get("min_healthy", 0)
+            assert size < len(pool) or len(pool) == 1 or not group["pool"]
+
+
+@given(ruled_groups())
+def test_no_batch_takes_more_than_its_share_of_a_zone_nor_all_of_one(groups):
+    plan = plan_batches(groups)
+    for group in groups:
+        zones = group.get("zones", {})
+        hosts_of = {zone: [host for host in group["whole"] if zones[host] == zone] for zone in zones.values()}
+        for batch in batches_of(group, plan):
+            asked = as_count(group.get("canary", 1) if batch["canary"] else group.get("batch", "25%"), len(group["whole"]))
+            for hosts in hosts_of.values():
+                taken = len(set(hosts) & set(batch["hosts"]))
+                assert taken <= math.ceil(asked * len(hosts) / len(group["whole"]))
+                assert taken < len(hosts) or len(hosts) == 1 or len(hosts_of) == 1
+
+
+@given(ruled_groups())
+def test_without_zones_a_batch_is_as_large_as_the_rules_let_it_be(groups):
+    plan = plan_batches(groups)
+    for group in groups:
+        if group.get("zones"):
+            continue
+        total, pool = len(group["whole"]), len(served_with(group, groups))
+        limit = min(as_count(group.get("max_unavailable", pool), total), pool - group.get("min_healthy", 0))
+        limit = min(limit, pool - 1) if group["pool"] and pool > 1 else limit
+        left = len(group["hosts"])
+        for batch in batches_of(group, plan):
+            asked = as_count(group.get("canary", 1) if batch["canary"] else group.get("batch", "25%"), total)
+            assert len(batch["hosts"]) == min(asked, limit, left)
+            left -= len(batch["hosts"])
+
+
+@given(ruled_groups())
+def test_hosts_that_are_out_come_first(groups):
+    plan = plan_batches(groups)
+    for group in groups:
+        order = [host for batch in batches_of(group, plan) for host in batch["hosts"]]
+        behind = [host for host in order if host not in group["out"]]
+        if not group.get("zones"):
+            assert order == [host for host in group["hosts"] if host in group["out"]] + behind
+
+
+def test_zones_are_spread_and_the_first_host_stays_the_first():
+    zones = {"w0": "north", "w1": "south", "w2": "south", "w3": "south", "w4": "south", "w5": "north"}
+    plan = plan_batches([{"name": "web", "hosts": list(zones), "batch": 3, "zones": zones}])
+    assert [batch["hosts"] for batch in plan["batches"]] == [["w0"], ["w1", "w2", "w5"], ["w3", "w4"]]
+
+
+def test_two_members_of_a_pool_are_never_out_together():
+    group = {"name": "web", "hosts": ["w1", "w2"], "canary": 2, "batch": 2}
+    assert plan_batches([group])["sizes"] == [2]
+    assert plan_batches([{**group, "pool": "shop"}])["sizes"] == [1, 1]
+
+
+def test_groups_of_one_pool_are_counted_together():
+    canary = {"name": "canary", "hosts": ["w0"], "pool": "shop", "min_healthy": 2}
+    assert plan_batches([canary, {"name": "web", "hosts": ["w1", "w2"], "pool": "shop", "batch": 2}])["sizes"] == [1, 1, 1]
+
+
+def test_what_is_left_of_a_group_is_measured_by_the_whole():
+    group = {"name": "web", "hosts": ["w3", "w4"], "whole": ["w1", "w2", "w3", "w4"], "pool": "shop", "canary": 0, "batch": "50%"}
+    assert plan_batches([group])["sizes"] == [2]
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        ({"min_healthy": 2}, "min_healthy is 2 and group 'web' has 2 host(s): that leaves no host to take out"),
+        ({"min_healthy": 2, "pool": "shop"}, "min_healthy is 2 and pool 'shop' of group 'web' has 2 host(s)"),
+        ({"min_healthy": -1}, "min_healthy -1"),
+        ({"min_healthy": True}, "min_healthy True"),
+        ({"max_unavailable": 0}, "max_unavailable 0"),
+        ({"max_unavailable": "0%"}, "max_unavailable '0%'"),
+        ({"max_unavailable": "many"}, "max_unavailable 'many'"),
+        ({"zones": {"w1": "a"}}, "give w2 a zone, or none to any host"),
+        ({"zones": {"w1": "a", "w2": ""}}, "give w2 a zone, or none to any host"),
+        ({"zones": ["a"]}, "zones ['a']"),
+        ({"whole": ["w1"]}, "w2 in hosts and not in whole"),
+        ({"whole": "w1"}, "'w1'"),
+        ({"out": "w1"}, "'w1'"),
+        ({"pool": 7}, "pool 7"),
+    ],
+)
+def test_a_rule_that_cannot_be_kept_is_named(rule, named):
+    with pytest.raises(EverupError) as caught:
+        plan_batches([{"name": "web", "hosts": ["w1", "w2"], **rule}])
+    assert named in str(caught.value)
 
 
 def test_the_defaults_are_one_canary_and_quarters():

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from .._errors import EverupError
 from .batches import DEFAULT_BATCH, DEFAULT_CANARY, plan_batches
 
+DEFAULT_MIN_HEALTHY = 1
 _LAST_WORDS = 300  # characters of a failed command's output
 # States of a host that an earlier run has left somewhere on its way.
 STRANDED = ("draining", "upgrading", "healthy", "failed")
@@ -38,8 +39,9 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
 
     Parameters:
         found: the web groups as candidates() returns them.
-        hostvars: variables of each host: rolling_upgrade_canary, rolling_upgrade_batch (of the group's first host),
-            rolling_upgrade_version_now.
+        hostvars: variables of each host: rolling_upgrade_zone and rolling_upgrade_version_now; and of the group's first host:
+            rolling_upgrade_canary, rolling_upgrade_batch, rolling_upgrade_max_unavailable, rolling_upgrade_min_healthy and
+            rolling_upgrade_pool.
         members: the release's ledger rows by host.
         version: the version to reach.
 
@@ -58,8 +60,8 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
                 continue
             takes.append(host)
             before[host] = (row and row["version_before"]) or (now if now != version else "")
-        groups.append({**_sizes(hostvars[group["hosts"][0]], len(group["hosts"])), "name": group["name"], "hosts": takes})
-    return _completed(groups, finished, before, members)
+        groups.append({"name": group["name"], "hosts": takes, "whole": group["hosts"]})
+    return _completed(groups, hostvars, finished, before, members)
 
 
 def plan_back(found: list[dict], hostvars: Mapping, members: Mapping) -> dict:
@@ -80,39 +82,56 @@ def plan_back(found: list[dict], hostvars: Mapping, members: Mapping) -> dict:
             "take it out of the pool and deploy it by hand."
         )
     groups = [
-        {
-            **_sizes(hostvars[group["hosts"][0]], len(group["hosts"])),
-            "name": group["name"],
-            "hosts": [host for host in reversed(group["hosts"]) if host in touched],
-        }
+        {"name": group["name"], "hosts": [host for host in reversed(group["hosts"]) if host in touched], "whole": group["hosts"]}
         for group in reversed(found)
     ]
     finished = sorted(set(members) - set(touched))
-    return _completed(groups, finished, {host: row["version_before"] for host, row in touched.items()}, members)
+    return _completed(groups, hostvars, finished, {host: row["version_before"] for host, row in touched.items()}, members)
 
 
-def _sizes(variables: Mapping, total: int) -> dict:
-    """Return a group's canary and batch; a percentage is of the whole group, however many hosts are left to do."""
-    batch = variables.get("rolling_upgrade_batch", DEFAULT_BATCH)
-    canary = variables.get("rolling_upgrade_canary", DEFAULT_CANARY)
-    return {"canary": _absolute(canary, total), "batch": _absolute(batch, total)}
+def _rules(groups: list[dict], hostvars: Mapping) -> list[dict]:
+    """Return the groups with the sizes, the zones, the pool and the floor that their hosts' variables give.
+
+    A floor that the release's own hosts cannot keep is not for the plan to judge: the pool may have members that are in no group
+    of the release. The preflight and the guard ask the balancers.
+    """
+    first = {group["name"]: hostvars[group["whole"][0]] for group in groups}
+    pools = {name: _pool(variables) for name, variables in first.items()}
+    ruled = []
+    for group in groups:
+        variables, pool = first[group["name"]], pools[group["name"]]
+        total = sum(len(other["whole"]) for other in groups if pools[other["name"]] == pool)
+        floor = variables.get("rolling_upgrade_min_healthy", DEFAULT_MIN_HEALTHY)
+        is_left_to_balancers = not pool or (str(floor).strip().isdigit() and int(floor) >= total)
+        ruled.append(
+            {
+                **group,
+                "canary": variables.get("rolling_upgrade_canary", DEFAULT_CANARY),
+                "batch": variables.get("rolling_upgrade_batch", DEFAULT_BATCH),
+                "max_unavailable": variables.get("rolling_upgrade_max_unavailable"),
+                "min_healthy": None if is_left_to_balancers else floor,
+                "pool": pool,
+                "zones": {host: hostvars[host].get("rolling_upgrade_zone") for host in group["whole"]},
+            }
+        )
+    return ruled
 
 
-def _absolute(size, total: int):
-    text = str(size).strip()
-    if text.endswith("%") and text[:-1].isdigit() and 1 <= int(text[:-1]) <= 100:
-        return max(1, total * int(text[:-1]) // 100)
-    return size
+def _pool(variables: Mapping) -> str:
+    """Return the pool that a host is in with the balancers that have it, empty without a pool."""
+    pool, balancers = variables.get("rolling_upgrade_pool") or "", variables.get("rolling_upgrade_balancers") or []
+    return f"{pool} on {', '.join(balancers)}" if pool and balancers else pool
 
 
-def _completed(groups: list[dict], finished: list[str], before: dict, members: Mapping) -> dict:
-    plan = plan_batches(groups)
+def _completed(groups: list[dict], hostvars: Mapping, finished: list[str], before: dict, members: Mapping) -> dict:
+    stranded = [host for group in groups for host in group["hosts"] if (members.get(host) or {}).get("state") in STRANDED]
+    plan = plan_batches([{**group, "out": stranded} for group in _rules(groups, hostvars)])
     return {
         **plan,
         "finished": finished,
         "group_of": {host: batch["group"] for batch in plan["batches"] for host in batch["hosts"]},
         "version_before": before,
-        "stranded": [host for host in plan["hosts"] if (members.get(host) or {}).get("state") in STRANDED],
+        "stranded": [host for host in plan["hosts"] if host in stranded],
     }
 
 

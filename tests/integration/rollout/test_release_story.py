@@ -61,6 +61,14 @@ def test_limit_without_localhost_is_refused_by_name(deploy):
     assert deploy.snapshot() == before
 
 
+def test_batches_that_cannot_be_made_are_refused_before_the_database_is_touched(deploy):
+    before = deploy.snapshot()
+    run = deploy.run("release.yml", "-e", "rolling_upgrade_max_unavailable=0")
+    assert run.code != 0
+    assert "max_unavailable '0'" in run.flat
+    assert deploy.snapshot() == before
+
+
 def test_missing_settings_are_named(deploy):
     run = deploy.run_without_settings("everup.deploy.release")
     assert run.code != 0

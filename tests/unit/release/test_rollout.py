@@ -87,6 +87,33 @@ def test_a_percentage_is_of_the_whole_group_however_many_are_left():
     assert batches(plan) == [["web3", "web4"]]
 
 
+def web(count, members=None, **variables):
+    """Plan the release of one group whose hosts share variables; a list has one value for each."""
+    hosts = [f"web{number}" for number in range(1, count + 1)]
+    own = [{f"rolling_upgrade_{name}": v[i] if isinstance(v, list) else v for name, v in variables.items()} for i in range(count)]
+    return rollout.plan_forward([{"name": "web", "hosts": hosts}], dict(zip(hosts, own)), members or {}, "2")
+
+
+def test_rules_come_from_the_hosts_variables():
+    assert web(4, canary=0, batch=4)["sizes"] == [4]
+    assert web(4, canary=0, batch=4, pool="shop")["sizes"] == [3, 1]
+    assert web(4, canary=0, batch=4, pool="shop", min_healthy=2)["sizes"] == [2, 2]
+    assert web(4, canary=0, batch=4, max_unavailable="50%")["sizes"] == [2, 2]
+    assert batches(web(4, canary=0, batch=2, zone=["a", "a", "b", "b"])) == [["web1", "web3"], ["web2", "web4"]]
+    with pytest.raises(EverupError, match="give web2 a zone"):
+        web(2, zone=["a", ""])
+
+
+def test_a_floor_that_the_releases_own_hosts_cannot_keep_is_left_to_the_balancers():
+    """The pool may have members that are in no group of the release; preflight and guard ask it."""
+    assert web(2, pool="shop", min_healthy=2, batch=2)["sizes"] == [1, 1]
+
+
+def test_what_an_earlier_run_has_left_out_comes_first():
+    members = {"web1": row("ready"), "web4": row("failed"), "web3": row("draining")}
+    assert batches(web(5, members, canary=1, batch=2)) == [["web3"], ["web4", "web2"], ["web5"]]
+
+
 def test_nothing_to_do():
     plan = forward({host: row("ready") for host in variables()})
     assert (plan["batches"], len(plan["finished"])) == ([], 5)
