@@ -17,7 +17,7 @@ _USERINFO = re.compile(r"(?<=//)[^/?#\s]*@")
 
 
 class Response(NamedTuple):
-    """What one request saw: a status and a body, or the error that kept it from both."""
+    """What one look saw: a status (of a command its exit code) and a body, or the error that kept it from both."""
 
     status: Optional[int]
     body: str
@@ -36,14 +36,15 @@ def watch(
         params: the options of health_check. ``_progress`` carries what earlier calls of the same wait found:
             ``spent`` (seconds), ``polls``, ``streak`` (good responses in a row so far) and ``verdicts``, whether
             the condition is true, by digest of a body.
-        ask: makes one request that takes at most the given number of seconds.
+        ask: makes one look that takes at most the given number of seconds.
         clock, sleep: of the host, in seconds.
 
     Returns:
-        ``status`` and ``body`` of the last response, ``polls`` and ``elapsed`` (seconds) of the whole wait. With a
-        condition also ``_streak``, the good responses in a row from earlier calls that still count, ``_window``, the
-        digests of those of this call, and ``_bodies``, by digest, without a verdict yet: they count as good so far,
-        and whoever can evaluate the condition has the last word.
+        ``status`` (of a command ``rc``) and ``body`` of the last response, how long it took as ``latency`` (seconds), and
+        ``polls`` and ``elapsed`` (seconds) of the whole wait. With a condition or a version also ``_streak``, the good
+        responses in a row from earlier calls that still count, ``_window``, the digests of those of this call, and
+        ``_bodies``, by digest, without a verdict yet: they count as good so far, and whoever can evaluate the condition has
+        the last word.
 
     Raises:
         EverupError: the time was up; it says what was waited for and what was seen last.
@@ -53,72 +54,127 @@ def watch(
     verdicts, streak, polls = progress["verdicts"], progress["streak"], progress["polls"]
     start = clock() - progress["spent"]
     deadline = start + params["timeout"]
-    seen = _last(progress)
+    seen, latency = _last(progress), 0.0
     window: list[str] = []
     bodies: dict[str, str] = {}
     while True:
         began = clock()
         if began >= deadline:
-            raise timed_out(params, seen, polls, began - start)
+            raise timed_out(params, seen, polls, began - start, latency=latency)
         limit = min(params["request_timeout"], deadline - began)
         response = ask(limit)
+        now = clock()
         polls += 1
         # A request that only the end of the wait cut short says less than the one before it.
         if seen is None or response.error is None or limit == params["request_timeout"]:
-            seen = response
+            seen, latency = response, now - began
         digest = hashlib.sha256(response.body.encode("utf-8", "surrogatepass")).hexdigest()
-        good = response.error is None and response.status in params["status"]
-        if good and (not params["condition"] or verdicts.get(digest, True)):
+        good = _is_good(params, response) and not is_late(params, now - began)
+        if good and (not is_judged(params) or verdicts.get(digest, True)):
             window.append(digest)
-            if params["condition"] and digest not in verdicts:
+            if is_judged(params) and digest not in verdicts:
                 bodies[digest] = response.body
         else:
             streak, window = 0, []
-        now = clock()
         if streak + len(window) >= params["consecutive"]:
-            found = {"status": response.status, "body": shown(response.body), "polls": polls, "elapsed": round(now - start, 3)}
-            if params["condition"]:
+            found = {**_facts(params, response), "latency": round(now - began, 3)}
+            found.update(polls=polls, elapsed=round(now - start, 3))
+            if is_judged(params):
                 kept = {digest: bodies[digest] for digest in window if digest in bodies}
                 found.update(_streak=streak, _window=window, _bodies=kept)
             return found
         if began + params["interval"] >= deadline:
             # No further request would begin in time: say so now rather than sleep for nothing.
-            raise timed_out(params, seen, polls, now - start, seen is response and verdicts.get(digest) is False)
+            rejected = seen is response and verdicts.get(digest) is False
+            raise timed_out(params, seen, polls, now - start, rejected, latency)
         sleep(max(began + params["interval"] - now, 0))
 
 
-def timed_out(params: dict, response: Optional[Response], polls: int, elapsed: float, rejected: bool = False) -> EverupError:
+def is_judged(params: dict) -> bool:
+    """Return whether the control node has the last word on a body."""
+    return bool(params["condition"] or params["version"])
+
+
+def is_late(params: dict, seconds: float) -> bool:
+    """Return whether a response took longer than is good."""
+    return params["max_latency"] is not None and seconds > params["max_latency"]
+
+
+def _is_good(params: dict, response: Response) -> bool:
+    """Return whether a response is good as far as the host can tell, however long it took."""
+    if response.error is not None:
+        return False
+    if params["url"]:
+        return response.status in params["status"]
+    return not params["command"] or response.status == 0
+
+
+def _facts(params: dict, response: Optional[Response]) -> dict:
+    """Return what a result says of a response."""
+    status, body = (response.status, response.body) if response else (None, "")
+    return {"rc" if params["command"] else "status": status, "body": shown(body)}
+
+
+def timed_out(
+    params: dict, response: Optional[Response], polls: int, elapsed: float, rejected: bool = False, latency: float = 0.0
+) -> EverupError:
     """Return the error for a wait that has run out of time.
 
     Parameters:
         response: the last one, None if there was none.
         elapsed: seconds since the wait began.
-        rejected: whether the condition is known to be false of its body.
+        rejected: whether the condition or the version is known to be false of its body.
+        latency: seconds that the last response took.
     """
-    if response is None:
-        last = "There was no response at all."
-    elif response.error:
-        last = f"The last request got no response: {response.error}."
-    else:
-        last = f"The last response was status {response.status}{', of which the condition is not true' if rejected else ''}"
-        last += f", with the body: {shown(response.body)}" if response.body else ", without a body."
     return EverupError(
-        f"{without_password(params['url'])} was not healthy within {params['timeout']:g} s ({polls} requests, "
-        f"{elapsed:.1f} s): {wanted(params)} was waited for. {last}",
-        url=without_password(params["url"]),
-        status=response.status if response else None,
-        body=shown(response.body) if response else "",
+        f"{subject(params)} was not healthy within {params['timeout']:g} s ({polls} {_noun(params)}s, "
+        f"{elapsed:.1f} s): {wanted(params)} was waited for. {_last_words(params, response, rejected, latency)}",
+        **({"url": without_password(params["url"])} if params["url"] else {}),
+        **_facts(params, response),
         polls=polls,
         elapsed=round(elapsed, 3),
     )
 
 
+def _noun(params: dict) -> str:
+    return "request" if params["url"] else "run" if params["command"] else "connection"
+
+
+def _last_words(params: dict, response: Optional[Response], rejected: bool, latency: float) -> str:
+    """Return a sentence on the last response."""
+    if response is None:
+        return "There was no response at all."
+    if response.error:
+        trouble = "request got no response" if params["url"] else f"{_noun(params)} failed"
+        return f"The last {trouble}: {response.error}."
+    late = f"; it took {latency:.2f} s, and max_latency is {params['max_latency']:g} s" if is_late(params, latency) else ""
+    if params["url"]:
+        what = " and ".join(name for name in ("condition", "version") if params[name])
+        last = f"The last response was status {response.status}{f', of which the {what} is not true' if rejected else ''}{late}"
+        return last + (f", with the body: {shown(response.body)}" if response.body else ", without a body.")
+    if params["command"]:
+        said = f", and its output was: {shown(response.body)}" if response.body.strip() else ", without any output."
+        return f"The last run ended with exit code {response.status}{late}{said}"
+    return f"The last connection was made{late}."
+
+
+def subject(params: dict) -> str:
+    """Return what is looked at."""
+    if params["command"]:
+        return f"The command '{' '.join(params['command'])}'"
+    return without_password(params["url"]) if params["url"] else params["tcp"]
+
+
 def wanted(params: dict) -> str:
     """Return in words what is waited for."""
-    statuses = " or ".join(str(status) for status in params["status"])
-    condition = f" and {params['condition']}" if params["condition"] else ""
-    times = f", {params['consecutive']} times in a row" if params["consecutive"] > 1 else ""
-    return f"status {statuses}{condition}{times}"
+    if params["url"]:
+        what = f"status {' or '.join(str(status) for status in params['status'])}"
+        what += f" and {params['condition']}" if params["condition"] else ""
+        what += f" and {params['version']} at {params['version_path']}" if params["version"] else ""
+    else:
+        what = "exit code 0" if params["command"] else "a connection"
+    what += f" within {params['max_latency']:g} s" if params["max_latency"] is not None else ""
+    return what + (f", {params['consecutive']} times in a row" if params["consecutive"] > 1 else "")
 
 
 def shown(body: str) -> str:
@@ -138,8 +194,8 @@ def _last(progress: dict) -> Optional[Response]:
 
 def _check(params: dict) -> None:
     """Refuse options under which no wait can succeed."""
-    for name in ("interval", "timeout", "request_timeout", "consecutive"):
-        if not params[name] > 0:
+    for name in ("interval", "timeout", "request_timeout", "consecutive", "max_latency"):
+        if params[name] is not None and not params[name] > 0:
             raise EverupError(f"{name} is {params[name]:g}; it must be more than 0.")
     if not params["status"]:
         raise EverupError("status is an empty list, so no response would ever be good.")
@@ -149,5 +205,9 @@ def _check(params: dict) -> None:
             f"{params['consecutive']} responses, one every {params['interval']:g} s, take at least {least:g} s, and "
             f"timeout is {params['timeout']:g} s."
         )
-    if not re.match(r"https?://[^/]", params["url"], re.IGNORECASE):
+    if not params["url"]:
+        given = [name for name in ("condition", "version") if params[name]]
+        if given:
+            raise EverupError(f"{' and '.join(given)} can only be asked of a url: neither a port nor a command has a JSON body.")
+    elif not re.match(r"https?://[^/]", params["url"], re.IGNORECASE):
         raise EverupError(f"url {without_password(params['url'])!r} is no http:// or https:// address.")

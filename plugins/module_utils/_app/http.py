@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from urllib.error import HTTPError, URLError
 
 from ansible.module_utils.urls import open_url
 
 from .health import BODY_LIMIT, Response
+from .probe import within
 
 _CHUNK = 64 * 1024  # bytes
 
@@ -18,14 +18,10 @@ _CHUNK = 64 * 1024  # bytes
 def request(url: str, headers: dict, validate_certs: bool, timeout: float) -> Response:
     """GET url and return what was seen within timeout seconds, which an error is as well.
 
-    A socket time-out bounds each read only, and name resolution not at all. So the request runs in a thread of
-    its own, which is left behind when the time is up and cannot keep the process from ending.
+    A socket time-out bounds each read only, and name resolution not at all, so the request runs in a thread of its own.
     """
-    seen: list[Response] = []
-    worker = threading.Thread(target=lambda: seen.append(_get(url, headers, validate_certs, timeout)), daemon=True)
-    worker.start()
-    worker.join(timeout)
-    return seen[0] if seen else Response(None, "", f"no complete response within {timeout:.3g} s")
+    seen = within(timeout, lambda: _get(url, headers, validate_certs, timeout))
+    return seen or Response(None, "", f"no complete response within {timeout:.3g} s")
 
 
 def _get(url: str, headers: dict, validate_certs: bool, timeout: float) -> Response:

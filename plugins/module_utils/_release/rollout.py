@@ -155,7 +155,7 @@ def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
         hostvars: with rolling_upgrade_evidence, the registered answer of each host's health check, skipped where it has no
             health URL and missing where it was not reachable; and, once rolling_upgrade_said_version, with
             rolling_upgrade_version_now, empty where it is not known; and rolling_upgrade_names_version, whether the health
-            condition asks for the version.
+            check asks for the version.
         version: the version it must run.
     """
     return [why for why in (_why_behind(host, hostvars[host], version) for host in hosts) if why]
@@ -174,8 +174,8 @@ def _why_behind(host: str, variables: Mapping, version: str) -> str:
         return f"{host} has {now} installed"
     if not now and not (is_asked and variables.get("rolling_upgrade_names_version")):
         return (
-            f"it cannot be known which version {host} serves: give it rolling_upgrade_health_url with a "
-            "rolling_upgrade_health_condition on the version, or, with the custom strategy, rolling_upgrade_custom_version"
+            f"it cannot be known which version {host} serves: give it rolling_upgrade_health_url with "
+            "rolling_upgrade_health_version_path, or, with the custom strategy, rolling_upgrade_custom_version"
         )
     return ""
 

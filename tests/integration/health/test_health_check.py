@@ -201,6 +201,71 @@ def test_options_that_can_never_succeed_are_refused_at_once(options, named):
     assert named in result["msg"]
 
 
+def test_a_slow_application_is_not_healthy(serve):
+    def answer(number):
+        time.sleep(0.3 if number < 3 else 0)
+        return 200, "x"
+
+    result = run_module(MODULE, quick(serve(answer).url, max_latency=0.2))
+    assert not result["failed"]
+    assert result["polls"] == 5
+    assert result["latency"] < 0.2
+
+
+def test_a_port_that_takes_connections_is_good(silent_port):
+    result = run_module(MODULE, {"tcp": f"127.0.0.1:{silent_port}", "interval": 0.02, "timeout": 5})
+    assert not result["failed"]
+    assert result["polls"] == 3
+    result = run_module(MODULE, {"tcp": "127.0.0.1:1", "interval": 0.02, "timeout": 0.2})
+    assert "The last connection failed" in result["msg"]
+    assert "refused" in result["msg"]
+
+
+def test_a_command_is_good_once_it_ends_with_0(tmp_path):
+    words = ["sh", "-c", 'echo "$0"; echo x >> "$0"; test $(wc -l < "$0") -ge 3', str(tmp_path / "runs")]
+    result = run_module(MODULE, {"command": words, "interval": 0.02, "timeout": 10, "consecutive": 1})
+    assert not result["failed"]
+    assert (result["rc"], result["polls"]) == (0, 3)
+    assert "runs" in result["body"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["sh", "-c", "echo why; exit 3"], "exit code 3, and its output was: why"),
+        (["/nowhere/program"], "No such file"),
+        (["sh", "-c", "sleep 60 & wait"], "no end within 0.3 s, so it was killed"),
+    ],
+)
+def test_a_command_that_never_is_says_why(words, named):
+    start = time.monotonic()
+    result = run_module(MODULE, {"command": words, "interval": 0.2, "timeout": 1, "request_timeout": 0.3, "consecutive": 1})
+    assert result["failed"]
+    assert named in result["msg"]
+    assert time.monotonic() - start < 4
+
+
+@pytest.mark.parametrize("options", [{}, {"url": "http://127.0.0.1:1/", "tcp": "127.0.0.1:1"}])
+def test_exactly_one_thing_is_looked_at(options):
+    result = run_module(MODULE, options)
+    assert result["failed"]
+    assert "url" in result["msg"] and "tcp" in result["msg"]
+
+
+def test_an_application_is_warmed_up_once_it_is_healthy(serve):
+    server = serve(lambda number: (200 if number != 5 else 500, "x"))
+    other = serve(lambda number: (404, ""))
+    args = quick(server.url, warm_up=["/", "/catalog", other.url], warm_up_count=2, secret_headers={"X-Key": "hunter2secret"})
+    result = run_module(MODULE, args)
+    assert not result["failed"]
+    assert result["polls"] == 3
+    assert (result["warm_up"]["requests"], result["warm_up"]["errors"], result["warm_up"]["skipped"]) == (6, 3, 0)
+    assert other.url in result["warm_up"]["last_error"]
+    assert len(server.seen) == 3 + 4
+    assert all(seen["X-Key"] == "hunter2secret" for seen in server.seen)
+    assert not any("X-Key" in seen for seen in other.seen)
+
+
 @pytest.fixture
 def ansible(tmp_path):
     """Run the task through Ansible and return its result and return code."""
@@ -220,6 +285,26 @@ def test_the_condition_is_judged_on_the_control_node_in_one_round_trip(serve, an
     assert result["changed"] is False
     assert result["polls"] == 3
     assert not [key for key in result if key.startswith("_")]
+
+
+def test_the_version_must_be_the_one_that_is_asked_for(serve, ansible):
+    bodies = [OLD, OLD, OK, OK, OK]
+    server = serve(lambda number: (200, bodies[min(number, len(bodies)) - 1]))
+    result, code = ansible(quick(server.url, version="2.4.0", condition="status == 'ok'", warm_up=["/catalog"]))
+    assert code == 0
+    assert (result["version"], result["polls"]) == ("2.4.0", len(bodies))
+    assert result["warm_up"]["requests"] == 1
+    assert len(server.seen) == len(bodies) + 1
+    assert not [key for key in result if key.startswith("_")]
+
+
+def test_a_version_that_stays_the_old_one_is_named(serve, ansible):
+    server = serve(lambda number: (200, json.dumps({"build": {"version": 7}})))
+    result, code = ansible(quick(server.url, version="8", version_path="build.version", timeout=6, warm_up=["/"]))
+    assert code != 0
+    assert "status 200 and 8 at build.version" in result["msg"]
+    assert "the version is 7" in result["msg"]
+    assert "warm_up" not in result
 
 
 def test_a_condition_that_becomes_true_is_waited_for_in_full_streaks(serve, ansible):

@@ -68,11 +68,14 @@ def test_a_release_says_nothing_of_the_password(deploy, unit, tmp_path, monkeypa
     events = tmp_path / "events.jsonl"
     monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "everup.deploy.timeline")
     monkeypatch.setenv("EVERUP_TIMELINE_FILE", str(events))
-    run = deploy.run("release.yml", "-vvv", "--diff")
+    gate = {"rolling_upgrade_health_version_path": "version", "rolling_upgrade_health_max_latency": 5}
+    gate |= {"rolling_upgrade_warm_up": ["/health"], "rolling_upgrade_warm_up_count": 2}
+    run = deploy.run("release.yml", "-vvv", "--diff", "-e", json.dumps(gate))
     assert run.code == 0, run.output[-4000:]
     assert deploy.state() == "rolled"
     assert deploy.versions() == {"web1": NEW, "web2": NEW}
     assert deploy.pool("lb1") == deploy.pool("lb2") == UP
+    assert '"errors": 0, "last_error": "", "requests": 2, "skipped": 0' in run.flat
     assert "restart shop" in unit.read_text().splitlines()
     assert "Make an archive of 2.0.0 on the controller" in run.output
     assert (unit.parent / "clone" / "shop-2.0.0.tar.gz").is_file()
