@@ -36,6 +36,8 @@ class FilterModule:
             "pool_members": _filter(rollout.pool_members),
             "lost_balancers": _filter(rollout.lost_balancers),
             "mute_balancers": _filter(rollout.mute_balancers),
+            "taken_out": _filter(rollout.taken_out),
+            "stays_out": _filter(rollout.stays_out),
             "member_names": _filter(rollout.member_names),
             "rollout_stops": _filter(rollout.stops),
             "failure_reason": _filter(rollout.failure_reason),

@@ -213,6 +213,31 @@ def mute_balancers(registered: Mapping) -> list[str]:
     return sentences
 
 
+def taken_out(registered: Mapping, member: str, is_stranded: bool) -> dict:
+    """Return the balancers on which somebody else had taken a member out, with the state that it had there.
+
+    A release drains, and never uses ``maint``; so ``maint`` is always somebody else's, and ``drain`` is unless an earlier run of
+    the release has left the host on its way.
+
+    Parameters:
+        registered: a loop of ``lb_member_info`` from before the member was touched.
+        member: its name in the pool.
+        is_stranded: whether an earlier run has left the host on its way.
+    """
+    found = {}
+    for result in registered.get("results", []):
+        for seen in result.get("members", []):
+            if seen["member"] == member and (seen["state"] == "maint" or (seen["state"] == "drain" and not is_stranded)):
+                found[_item(result)] = seen["state"]
+    return found
+
+
+def stays_out(taken: Mapping) -> str:
+    """Return a sentence on a member that taken_out() has found, empty where it has found nothing."""
+    where = ", ".join(f"in {state} on {balancer}" for balancer, state in taken.items())
+    return f"stays {where}, as it was before the release" if where else ""
+
+
 def member_names(hosts: list, hostvars: Mapping) -> list[str]:
     """Return the name of each host in its pool: rolling_upgrade_member, or the host's own."""
     return [hostvars[host].get("rolling_upgrade_member") or host for host in hosts]

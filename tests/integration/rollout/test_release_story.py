@@ -61,6 +61,22 @@ def test_limit_without_localhost_is_refused_by_name(deploy):
     assert deploy.snapshot() == before
 
 
+def test_limit_that_leaves_a_host_behind_is_refused_by_name(deploy):
+    before = deploy.snapshot()
+    run = deploy.run("release.yml", "--limit", "localhost,web1")
+    assert run.code != 0
+    assert "--limit leaves out web2, web3" in run.flat
+    assert deploy.snapshot() == before
+
+
+def test_a_slice_of_an_awx_job_is_refused_by_name(deploy):
+    before = deploy.snapshot()
+    run = deploy.run("release.yml", "-e", "awx_job_template_name=shop", "-e", "awx_workflow_job_name=shop")
+    assert run.code != 0
+    assert "a slice of the job template 'shop'" in run.flat
+    assert deploy.snapshot() == before
+
+
 def test_batches_that_cannot_be_made_are_refused_before_the_database_is_touched(deploy):
     before = deploy.snapshot()
     run = deploy.run("release.yml", "-e", "rolling_upgrade_max_unavailable=0")
@@ -248,13 +264,17 @@ def test_the_lease_of_another_run_is_only_taken_when_asked_to(deploy):
     assert deploy.snapshot() == before
 
 
-def test_the_same_command_goes_on_with_what_is_left(deploy):
+def test_the_same_command_goes_on_with_what_is_left_and_leaves_maintenance_to_whoever_began_it(deploy):
+    deploy.site.haproxy.command("set server shop/web3 state maint")
     run = deploy.run("release.yml", "-e", "release_takeover=true")
     assert run.code == 0, run.output[-4000:]
     assert "done already: web1, web2" in run.flat
+    assert "web3 stays in maint on lb1, as it was before the release: whoever took it out puts it back" in run.flat
     assert deploy.state() == "rolled"
     assert deploy.versions() == dict.fromkeys(WEB, NEW)
-    assert deploy.pool() == UP
+    assert deploy.pool() == UP | {"web3": "MAINT"}
+    assert deploy.ledger()["members"]["web3"]["reason"] == "stays in maint on lb1, as it was before the release"
+    deploy.site.haproxy.command("set server shop/web3 state ready")
 
 
 def test_the_finished_release_changes_nothing_when_run_again(deploy):

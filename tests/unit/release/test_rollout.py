@@ -200,6 +200,33 @@ def test_loops_over_balancers():
     assert (rollout.pool_members({"skipped": True}), rollout.lost_balancers({"skipped": True})) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("states", "is_stranded", "expected"),
+    [
+        ({"lb1": "ready", "lb2": "ready"}, False, {}),
+        ({"lb1": "maint", "lb2": "ready"}, False, {"lb1": "maint"}),
+        ({"lb1": "maint", "lb2": "drain"}, False, {"lb1": "maint", "lb2": "drain"}),
+        ({"lb1": "maint", "lb2": "drain"}, True, {"lb1": "maint"}),
+        ({"lb1": "drain"}, True, {}),
+        ({}, False, {}),
+    ],
+)
+def test_what_somebody_else_has_taken_out(states, is_stranded, expected):
+    def members(state):
+        return [{"member": "web1", "state": state}, {"member": "web2", "state": "maint"}]
+
+    results = [{"balancer": lb, "ansible_loop_var": "balancer", "members": members(state)} for lb, state in states.items()]
+    assert rollout.taken_out({"results": results}, "web1", is_stranded) == expected
+    assert rollout.taken_out({"skipped": True}, "web1", is_stranded) == {}
+
+
+def test_a_member_that_stays_out_is_told():
+    assert rollout.stays_out({"lb1": "maint", "lb2": "drain"}) == (
+        "stays in maint on lb1, in drain on lb2, as it was before the release"
+    )
+    assert rollout.stays_out({}) == ""
+
+
 def test_names_and_silent_hosts():
     hosts = variables(
         web1={"rolling_upgrade_member": "w1", "rolling_upgrade_passed": True}, web2={"rolling_upgrade_passed": False}
