@@ -18,7 +18,7 @@ def run_module(argument_spec: dict, run, **module_options) -> None:
     Parameters:
         argument_spec: the module's whole argument spec.
         run: called as ``run(params, check_mode)``; returns the result dict, in which ``changed`` defaults to false
-            and ``diff`` is dropped unless the user asked for it.
+            and ``diff`` is dropped unless the user asked for it; each of ``warnings`` is said as one.
         module_options: further AnsibleModule arguments (``required_if``, ``mutually_exclusive`` ...).
 
     Every EverupError ends in ``fail_json`` with its sentence and details; any other exception is a bug of ours
@@ -37,6 +37,8 @@ def run_module(argument_spec: dict, run, **module_options) -> None:
             msg=redact(f"Unexpected {type(error).__name__}: {error}. This is a bug in everup.deploy.", secrets),
             exception=redact(traceback.format_exc(), secrets),
         )
+    for warning in result.pop("warnings", []):
+        module.warn(redact(warning, secrets))
     result.setdefault("changed", False)
     if not module._diff:
         result.pop("diff", None)

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from lab.shop import SERVICE
 
 UP = {"web1": "UP", "web2": "UP"}
 OLD, NEW = "1.0.0", "2.0.0"
+HOOKS = ("before_drain", "before_upgrade", "after_upgrade", "before_ready", "after_ready")
 # A part of the password that no quoting changes.
 SECRET = "w0rd"
 
@@ -59,7 +61,13 @@ esac
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     git = {"rolling_upgrade_git_repo": str(repository), "rolling_upgrade_git_folder": str(tmp_path / "clone" / "shop")}
     service = {"rolling_upgrade_restart_command": [], "rolling_upgrade_service": "shop"}
-    deploy.vary(web2={"rolling_upgrade_strategy": "git", **git, **service})
+    hooks = {}
+    for name in HOOKS:
+        hooks[name] = str(tmp_path / f"{name}.yml")
+        task = {"name": f"Say {name}", "ansible.builtin.shell": f"echo {name} $(readlink {deploy.servers['web1'].home}/current)"}
+        task["ansible.builtin.shell"] += f" >> {tmp_path}/hooks"
+        Path(hooks[name]).write_text(json.dumps([task]))
+    deploy.vary(web1={"rolling_upgrade_hooks": hooks}, web2={"rolling_upgrade_strategy": "git", **git, **service})
     yield tmp_path / "calls"
     deploy.vary()
 
@@ -75,7 +83,9 @@ def test_a_release_says_nothing_of_the_password(deploy, unit, tmp_path, monkeypa
     assert deploy.state() == "rolled"
     assert deploy.versions() == {"web1": NEW, "web2": NEW}
     assert deploy.pool("lb1") == deploy.pool("lb2") == UP
-    assert '"errors": 0, "last_error": "", "requests": 2, "skipped": 0' in run.flat
+    assert run.flat.count("warm_up: errors: 0 last_error: '' requests: 2 skipped: 0") == 2
+    hooks = [line.split() for line in (tmp_path / "hooks").read_text().splitlines()]
+    assert [(name, Path(link).name) for name, link in hooks] == list(zip(HOOKS, [OLD, OLD, NEW, NEW, NEW]))
     assert "restart shop" in unit.read_text().splitlines()
     assert "Make an archive of 2.0.0 on the controller" in run.output
     assert (unit.parent / "clone" / "shop-2.0.0.tar.gz").is_file()

@@ -102,5 +102,5 @@ def test_a_connection_that_is_cut_is_made_again_as_often_as_asked(server, url, m
     if cut < 3:
         assert AdminHttp(url, 5).ask("GET", "/manager", tries=3).status == 200
         return
-    with pytest.raises(EverupError, match="closed the connection without answering|cannot be reached: Connection reset"):
+    with pytest.raises(EverupError, match=r"closed the connection without answering|cannot be reached: Connection reset"):
         AdminHttp(url, 5).ask("GET", "/manager", tries=3)
