@@ -130,6 +130,15 @@ def test_requests_still_count_on_a_member_that_no_handler_sends_to(lb, rig_class
         rig.stop()
 
 
+def test_no_answer_leads_to_a_member_that_is_out(lb, rig, apps):
+    lb.move(rig, "drain")
+    apps["web2"].health_code = 503
+    requests = [lb.Request(rig.port("shop"), "/health") for _number in range(3)]
+    for request in requests:
+        request.join(5)
+    assert [request.status for request in requests] == [503] * 3
+
+
 # --- writers ---------------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +178,21 @@ def test_a_change_between_reading_and_writing_is_not_overwritten(lb, rig, monkey
     balancer.set_state("shop", "web1", "drain")
     assert tried == [412, 200]
     assert [member["state"] for member in lb.info(rig, pool="shop")["members"]] == ["drain", "maint"]
+
+
+def test_a_connection_that_a_reload_cuts_is_made_again(lb, rig, monkeypatch):
+    balancer = lb.balancer(rig)
+    once, asked = balancer.http._once, []
+
+    def cut_every_other(method, *what):
+        asked.append(method)
+        answer = once(method, *what)
+        return ConnectionResetError(104, "Connection reset by peer") if len(asked) % 2 else answer
+
+    monkeypatch.setattr(balancer.http, "_once", cut_every_other)
+    balancer.set_state("shop", "web1", "drain")
+    assert asked.count("PATCH") == 2
+    assert lb.facts(rig)["state"] == "drain"
 
 
 def test_somebody_who_always_comes_first_ends_the_attempts(lb, rig, monkeypatch):
