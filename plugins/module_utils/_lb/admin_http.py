@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .._errors import EverupError
 
@@ -74,9 +74,6 @@ class AdminHttp:
     def ask(self, method: str, path: str, body: str | None = None, headers: dict | None = None, tries: int = 1) -> Answer:
         """Make one request and return its answer, whatever its status.
 
-        A socket time-out bounds one read only, and name resolution not at all: so the exchange runs in a thread of its own, which
-        is given up when the time is over.
-
         Parameters:
             tries: how often a request is made whose connection is cut before the answer. It may have been carried out.
 
@@ -96,18 +93,13 @@ class AdminHttp:
 
     def _once(self, method: str, path: str, body: str | None, headers: dict | None):
         """Return the answer, or the exception that came instead."""
+        connection = (
+            _UnixConnection(self._path, self.timeout)
+            if self._path
+            else connection_to(self.url, self.timeout, self.validate_certs)
+        )
         data = None if body is None else body.encode("utf-8")
-        seen: list = []
-        connection = self._connection()
-        given = {**self._headers, **(headers or {})}
-        worker = threading.Thread(target=lambda: seen.append(_exchange(connection, method, path, data, given)), daemon=True)
-        worker.start()
-        worker.join(self.timeout)
-        if not seen:
-            with suppress(OSError, AttributeError):  # wakes a thread that waits for a byte
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            return socket.timeout()
-        return seen[0]
+        return exchange(connection, self.timeout, method, path, data, {**self._headers, **(headers or {})})
 
     def refused(self, method: str, path: str, answer: Answer, way_on: str) -> EverupError:
         """Return the error for an answer that is not success.
@@ -127,17 +119,6 @@ class AdminHttp:
             to = answer.headers.get("location", "elsewhere")
             return EverupError(f"Balancer {self.address} answers {said}, which leads to {to}: give the address that it leads to.")
         return EverupError(f"Balancer {self.address} answers {said}{_quoted(answer)}. Look at its error log.")
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if self._path:
-            return _UnixConnection(self._path, self.timeout)
-        if self.url.scheme == "http":
-            return http.client.HTTPConnection(self.url.hostname, self.url.port, timeout=self.timeout)
-        context = ssl.create_default_context()
-        if not self.validate_certs:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(self.url.hostname, self.url.port, timeout=self.timeout, context=context)
 
     def _late(self, method: str, path: str) -> EverupError:
         return EverupError(f"Balancer {self.address} did not answer '{method} {path}' within {self.timeout:g} s.")
@@ -170,8 +151,37 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._socket_path)
 
 
-def _exchange(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: dict):
-    """Return the answer, or the exception that came instead."""
+def connection_to(url: SplitResult, timeout: float, validate_certs: bool) -> http.client.HTTPConnection:
+    """Return a connection that is not made yet; ValueError when the URL's port is none."""
+    if url.scheme == "http":
+        return http.client.HTTPConnection(url.hostname, url.port, timeout=timeout)
+    context = ssl.create_default_context()
+    if not validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout, context=context)
+
+
+def exchange(
+    connection: http.client.HTTPConnection, timeout: float, method: str, path: str, body: bytes | None, headers: dict
+) -> Answer | Exception:
+    """Make one request and return its answer, or the exception that came instead: socket.timeout when the time was over.
+
+    A socket time-out bounds one read only, and name resolution not at all: so the exchange runs in a thread of its own, which is
+    given up when the time is over.
+    """
+    seen: list = []
+    worker = threading.Thread(target=lambda: seen.append(_seen(connection, method, path, body, headers)), daemon=True)
+    worker.start()
+    worker.join(timeout)
+    if seen:
+        return seen[0]
+    with suppress(OSError, AttributeError):  # wakes a thread that waits for a byte
+        connection.sock.shutdown(socket.SHUT_RDWR)
+    return socket.timeout()
+
+
+def _seen(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: dict):
     try:
         try:
             connection.request(method, path, body, headers)

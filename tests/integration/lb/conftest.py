@@ -289,6 +289,11 @@ def answering(rig_class):
                         for chunk in chunks:
                             connection.sendall(chunk)
                             time.sleep(0.1)
+                        # Closing with something unread would cut the answer.
+                        connection.settimeout(0.5)
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(10000):
+                            pass
                 except OSError:
                     return
 
