@@ -49,11 +49,12 @@ def test_the_load_factor_is_the_weight(lb, start_rig):
     assert lb.facts(start_rig(member_options="loadfactor=3"))["weight"] == 3
 
 
+@pytest.mark.parametrize("wait", [True, False])
 @pytest.mark.parametrize("flag", ["w_status_S", "w_status_D"])
-def test_a_member_that_was_stopped_by_hand_is_out_and_comes_back(lb, rig, flag):
+def test_a_member_that_was_stopped_by_hand_is_out_and_comes_back(lb, rig, flag, wait):
     by_hand(lb, rig, {flag: "1"})
     assert lb.facts(rig)["state"] == "maint"
-    assert lb.move(rig, "ready")["changed"] is True
+    assert lb.move(rig, "ready", wait=wait)["changed"] is True
     assert lb.facts(rig)["serving"] is True
 
 
