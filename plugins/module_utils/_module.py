@@ -17,8 +17,8 @@ def run_module(argument_spec: dict, run, **module_options) -> None:
 
     Parameters:
         argument_spec: the module's whole argument spec.
-        run: called as ``run(params, check_mode)``; returns the result dict, in which ``changed`` defaults to false
-            and ``diff`` is dropped unless the user asked for it; each of ``warnings`` is said as one.
+        run: called as ``run(params, check_mode)``; returns the result dict, in which ``changed`` defaults to false,
+            ``warnings`` become Ansible's own, and ``diff`` is dropped unless the user asked for it.
         module_options: further AnsibleModule arguments (``required_if``, ``mutually_exclusive`` ...).
 
     Every EverupError ends in ``fail_json`` with its sentence and details; any other exception is a bug of ours

@@ -261,6 +261,7 @@ def test_an_application_is_warmed_up_once_it_is_healthy(serve):
     assert result["polls"] == 3
     assert (result["warm_up"]["requests"], result["warm_up"]["errors"], result["warm_up"]["skipped"]) == (6, 3, 0)
     assert other.url in result["warm_up"]["last_error"]
+    assert "3 of 6 warm-up requests failed" in str(result["warnings"])
     assert len(server.seen) == 3 + 4
     assert all(seen["X-Key"] == "hunter2secret" for seen in server.seen)
     assert not any("X-Key" in seen for seen in other.seen)

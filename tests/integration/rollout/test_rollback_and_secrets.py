@@ -83,7 +83,7 @@ def test_a_release_says_nothing_of_the_password(deploy, unit, tmp_path, monkeypa
     assert deploy.state() == "rolled"
     assert deploy.versions() == {"web1": NEW, "web2": NEW}
     assert deploy.pool("lb1") == deploy.pool("lb2") == UP
-    assert run.flat.count("warm_up: errors: 0 last_error: '' requests: 2 skipped: 0") == 2
+    assert run.flat.count("errors: 0 last_error: '' requests: 2 skipped: 0") == 2
     hooks = [line.split() for line in (tmp_path / "hooks").read_text().splitlines()]
     assert [(name, Path(link).name) for name, link in hooks] == list(zip(HOOKS, [OLD, OLD, NEW, NEW, NEW]))
     assert "restart shop" in unit.read_text().splitlines()
