@@ -31,8 +31,11 @@ lint: setup ## Check style, playbooks, changelog fragments and plugin documentat
 	@$(BIN)/python scripts/variables-doc --check
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
-modules: setup ## Run the unit tests and the integration tests of the modules on real servers
-	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill health lb migrations release_ledger shop)
+modules: setup ## Run the unit tests and the integration tests of the modules on real servers (every balancer in short)
+	@EVERUP_BALANCERS=short $(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill health lb migrations release_ledger shop)
+
+balancers: setup ## Run the whole suite of every balancer
+	@$(BIN)/pytest -q tests/unit/lb tests/integration/lb
 
 story: setup ## Run releases with all that goes wrong on the way, and the demo
 	@$(BIN)/pytest -q tests/integration/rollout tests/integration/demo
@@ -42,6 +45,8 @@ killed: setup ## Run a release whose controller is killed at every step
 
 test: setup ## Run everything, as CI does: the longest first, in two lanes
 	@$(MAKE) --no-print-directory -j2 --output-sync=target killed story modules molecule floor sanity lint
+
+test-all: test balancers ## Run what CI runs, and the whole suite of every balancer
 
 molecule: setup ## Release to real hosts made out of namespaces: three groups, a balancer, a database (needs root)
 	@[ "$$(id -u)" = 0 ] || { echo "make molecule makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
@@ -72,4 +77,4 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 docs: $(VENV)/.ready ## Write docs/variables.md from the roles
 	@$(BIN)/python scripts/variables-doc
 
-.PHONY: help packages setup bench demo docs test modules story killed molecule lint sanity unit floor lock
+.PHONY: help packages setup bench demo docs test test-all modules balancers story killed molecule lint sanity unit floor lock

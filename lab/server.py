@@ -9,6 +9,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -21,9 +22,10 @@ PASSWORD = "p@ss w0rd:/%;{}'\"é"  # noqa: S105 - awkward on purpose: whatever b
 
 
 def find_program(name: str, label: str, package: str) -> str:
-    """Path of a server's program on PATH or in /usr/sbin; raises LabError."""
-    if found := shutil.which(name) or shutil.which(name, path="/usr/sbin"):
-        return found
+    """Path of a server's program on PATH, in /usr/sbin or beside this Python; raises LabError."""
+    for path in (None, "/usr/sbin", str(Path(sys.executable).parent)):
+        if found := shutil.which(name, path=path):
+            return found
     raise LabError(f"{label}'s {name} is not on PATH: install {package}")
 
 

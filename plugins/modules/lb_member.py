@@ -35,7 +35,8 @@ options:
   pool:
     description:
       - Name of the pool. With O(provider=haproxy) the backend, with O(provider=nginx) the upstream, with O(provider=httpd) the
-        balancer without C(balancer://), with O(provider=caddy) the C(@id) of the C(reverse_proxy) handler.
+        balancer without C(balancer://), with O(provider=caddy) the C(@id) of the C(reverse_proxy) handler, with
+        O(provider=envoy) the cluster, with O(provider=traefik) the service.
     type: str
     required: true
   member:
@@ -44,6 +45,7 @@ options:
         the C(server) line, with O(provider=httpd) the C(route) of the C(BalancerMember). With O(provider=caddy) the C(@id) of the
         upstream, which is unique in the whole configuration and so begins with the pool and a dot; they are no part of the name,
         V(web1) is C(shop.web1). A member of these three without a name is known by its address, C(host:port).
+      - With O(provider=envoy) and O(provider=traefik) the notes say where it stands.
     type: str
     required: true
   state:
@@ -63,7 +65,7 @@ options:
         A member without a health check counts as healthy.
       - With O(state=ready), a member that comes from V(maint) or V(drain) takes sessions only once it is healthy on
         every balancer. From V(maint) it goes through V(drain), because HAProxy sends requests to a
-        member fresh from maintenance before it has checked it.
+        member fresh from maintenance before it has checked it, and others do not check a member in maintenance.
       - With O(state=maint) there is nothing to wait for.
     type: bool
     default: true
@@ -137,6 +139,25 @@ EXAMPLES = r"""
     state: drain
   delegate_to: localhost
 
+- name: Drain web1 from the cluster shop of the Envoy on lb1
+  everup.deploy.lb_member:
+    provider: envoy
+    address: [http://127.0.0.1:9901]
+    pool: shop
+    member: web1
+    state: drain
+  delegate_to: lb1
+
+- name: Drain web1 from the service shop of the Traefik on lb1
+  everup.deploy.lb_member:
+    provider: traefik
+    address: [/etc/traefik/dynamic/shop.yml@127.0.0.1:8080]
+    health_url: http://{address}/health
+    pool: shop
+    member: web1
+    state: drain
+  delegate_to: lb1
+
 - name: Drain the websocket server for 5 min, then go on whoever is still connected
   everup.deploy.lb_member:
     address: [/run/haproxy/admin.sock]
@@ -176,7 +197,9 @@ members:
       type: dict
       contains: &facts
         state:
-          description: Administrative state, V(ready), V(drain) or V(maint).
+          description:
+            - Administrative state, V(ready), V(drain) or V(maint).
+            - V(changing) is what a change that was cut short has left. Neither is certain, and any state can be set.
           type: str
           sample: ready
         health:

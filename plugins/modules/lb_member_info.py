@@ -77,7 +77,7 @@ members:
       type: str
       sample: 192.0.2.11:8080
     state:
-      description: Administrative state, V(ready), V(drain) or V(maint).
+      description: Administrative state, V(ready), V(drain) or V(maint), or V(changing) after a change that was cut short.
       type: str
       sample: ready
     health:

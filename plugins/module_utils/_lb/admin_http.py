@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import re
 import socket
 import ssl
@@ -136,6 +137,47 @@ class AdminHttp:
         return EverupError(
             f"Balancer {self.address} gave an answer to '{method} {path}' that is not HTTP's ({type(error).__name__}: {error})."
         )
+
+
+def base_url(address: str) -> str:
+    """Return the URL of an admin interface that the user wrote as a URL or as ``host:port``.
+
+    Raises:
+        EverupError: it is neither.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        scheme, rest = "http", address
+    host, colon, port = rest.partition("/")[0].rpartition(":")
+    if scheme not in ("http", "https") or not rest or (not separator and not (colon and host and port.isdigit())):
+        raise EverupError(f"Balancer address {address!r} is neither the URL of an admin interface nor its host:port.")
+    return f"{scheme}://{rest.rstrip('/')}"
+
+
+def get_json(url: str, timeout: float, address: str, validate_certs: bool = True):
+    """Return the JSON of the answer to a GET.
+
+    Parameters:
+        timeout: seconds for the whole exchange.
+        address: what errors call the balancer.
+
+    Raises:
+        EverupError: the balancer cannot be reached, does not answer in time, or answers with anything else.
+    """
+    parts = urlsplit(url)
+    http = AdminHttp(f"{parts.scheme}://{parts.netloc}", timeout, validate_certs)
+    http.address = address
+    path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    answer = http.ask("GET", path)
+    if not 200 <= answer.status < 300:
+        raise http.refused("GET", path, answer, "Have it let this host look.")
+    try:
+        return json.loads(answer.text)
+    except ValueError:
+        raise EverupError(
+            f"Balancer {address} answers 'GET {path}' with something that is not JSON. Is this its admin interface? It began with"
+            f"{_quoted(answer) or ' nothing'}."
+        ) from None
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from .._errors import EverupError
 
 READY, DRAIN, MAINT = STATES = ("ready", "drain", "maint")
+# What a change that was killed in the middle has left: neither state is certain, and whichever is wanted is set again.
+CHANGING = "changing"
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Member:
         pool: name of the pool (HAProxy: backend).
         name: name of the member in the pool (HAProxy: server).
         address: where the balancer sends its requests, ``host:port``.
-        state: the administrative state: ``ready``, ``drain`` (no new sessions) or ``maint`` (out, and not checked).
+        state: the administrative state: ``ready``, ``drain`` (no new sessions), ``maint`` (out, and not checked) or,
+            of a change that was cut short, ``changing``.
         health: what the balancer's health check says, in the balancer's own words: ``UP``, ``DOWN (L4CON)``.
         healthy: whether the check passes without reserve. True where nothing is checked.
         sessions: sessions running on the member or queued for it.

@@ -3,27 +3,25 @@
 """Moves the members of nginx's upstreams by ``down`` in their configuration file and a graceful reload.
 
 Facts relied on: ``nginx -T`` tests the configuration and prints every file of it behind ``# configuration file <path>:``; on a
-reload the master process starts new workers and asks the old ones to end once their requests have ("Controlling nginx", nginx
-documentation; ``-T`` in "Command-line parameters"). A reload is only asked for by ``nginx -s reload``: that it happened is
-seen by the new workers. nginx without a subscription checks no health and counts no sessions of a member.
+reload the master process starts new workers, and 0.1 s later asks the old ones to end once their requests have ("Controlling
+nginx", nginx documentation; ``-T`` in "Command-line parameters"). A reload is only asked for by ``nginx -s reload``: that it
+happened is seen by the new workers, and by the titles of the old ones. nginx without a subscription checks no health and counts no
+sessions of a member.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import shutil
 import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
 
 from .._errors import EverupError
 from .base import READY, Balancer, Member
 from .checks import check_all
 from .connections import established
+from .files import check_replaceable, locked, read_text, replace_text
 from .nginx_conf import Server, upstreams
 
 OPTIONS = {"nginx_program": {"type": "path", "default": "nginx"}}
@@ -74,12 +72,7 @@ class Nginx(Balancer):
         configuration = self._configuration()
         paths = {path for path, _name, _server in self._servers(configuration, pool)}
         for path in sorted(paths):
-            for what in (path, path.parent):
-                if not os.access(what, os.W_OK) or not what.stat().st_mode & 0o222:
-                    raise EverupError(
-                        f"Balancer {self.address} would answer 'Permission denied': {what} cannot be written by this user, or "
-                        "is write-protected."
-                    )
+            check_replaceable(self.address, path)
         try:
             os.kill(self._master(configuration), 0)
         except PermissionError:
@@ -94,44 +87,26 @@ class Nginx(Balancer):
                 f"Balancer {self.address} has several members {name} in pool {pool} (in {path}): give each a name of its own "
                 "in a comment behind its line, such as '# web1'."
             )
-        with self._locked(path.parent):
+        with locked(self.address, path.parent, 2 * self.timeout):
             self._change(path, pool, name, state)
-
-    @contextmanager
-    def _locked(self, folder: Path) -> Iterator[None]:
-        """Hold off other processes of ours that change a file of the folder."""
-        handle = os.open(folder, os.O_RDONLY)
-        deadline = time.monotonic() + 2 * self.timeout
-        try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise EverupError(f"Balancer {self.address}: another run is changing {folder} all the time.") from None
-                    time.sleep(_LOOK_SECONDS)
-            yield
-        finally:
-            os.close(handle)
 
     def _change(self, path: Path, pool: str, name: str, state: str) -> None:
         """Write the state as pending, reload, and write it as settled once nginx has loaded it.
 
         Killed in between, the state stays pending, and whoever comes next reloads.
         """
-        before = _read(path)
+        before = read_text(path)
         server = self._found(before, pool, name)
         if server.pending or server.down == (state == READY):
-            _write(path, _replaced(before, server, server.written(state, pending=True)))
+            replace_text(path, _replaced(before, server, server.written(state, pending=True)))
             try:
                 self._reload()
             except BaseException:
-                _write(path, before)
+                replace_text(path, before)
                 raise
-        text = _read(path)
+        text = read_text(path)
         server = self._found(text, pool, name)
-        _write(path, _replaced(text, server, server.written(state, pending=False)))
+        replace_text(path, _replaced(text, server, server.written(state, pending=False)))
 
     def _found(self, text: str, pool: str, name: str) -> Server:
         for server in upstreams(text).get(pool, []):
@@ -146,7 +121,8 @@ class Nginx(Balancer):
         old = _children(master)
         self._run("-s", "reload")
         deadline = time.monotonic() + self.timeout
-        while not _children(master) - old:
+        # For a tenth of a second both take requests; an old worker that no longer does says so in its title.
+        while not _children(master) - old or any(map(_takes_requests, old)):
             if time.monotonic() >= deadline:
                 raise EverupError(
                     f"Balancer {self.address} has not loaded the new configuration within {self.timeout:g} s: it goes on with "
@@ -164,7 +140,7 @@ class Nginx(Balancer):
         pools = set()
         for path in dict.fromkeys(_FILE.findall(configuration)):
             real = Path(os.path.realpath(path))
-            for name, servers in upstreams(_read(real)).items():
+            for name, servers in upstreams(read_text(real)).items():
                 pools.add(name)
                 found += [(real, name, server) for server in servers if pool in (None, name)]
         if pool is not None and pool not in pools:
@@ -232,29 +208,16 @@ def _replaced(text: str, server: Server, line: str) -> str:
     return text[: server.start] + line + text[server.end :]
 
 
-def _read(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:  # line ends stay as they are
-        return file.read()
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file as a whole; it keeps its owner, mode and labels."""
-    beside = path.with_name(f".{path.name}.everup")  # no include of *.conf finds it
-    with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    shutil.copystat(path, beside)
-    if os.geteuid() == 0:
-        status = path.stat()
-        os.chown(beside, status.st_uid, status.st_gid)
-    os.utime(beside)
-    beside.replace(path)
-
-
 def _parent(pid: int) -> int:
     """Return the parent of a process; its name may hold anything, and stands in parentheses."""
     return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+
+
+def _takes_requests(worker: int) -> bool:
+    try:
+        return b"shutting down" not in Path(f"/proc/{worker}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return False
 
 
 def _children(pid: int) -> set[int]:

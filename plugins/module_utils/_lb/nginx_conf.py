@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .base import DRAIN, MAINT, READY, STATES
+from .base import CHANGING, DRAIN, MAINT, READY, STATES
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<comment>\#[^\n]*)|(?P<symbol>[{};])"""
@@ -64,9 +64,9 @@ class Server:
 
     @property
     def state(self) -> str:
-        """The administrative state that is certain: while a change is pending, nginx may still do what it did before."""
+        """The administrative state; while a change is pending, nginx may do what it did before or what the file says."""
         if self.pending:
-            return DRAIN if self.mark == READY else READY
+            return CHANGING
         if not self.down:
             return READY
         return self.mark if self.mark in (DRAIN, MAINT) else MAINT

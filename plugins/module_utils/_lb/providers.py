@@ -7,11 +7,19 @@ The imports are written out because Ansible ships to a target only the files it 
 
 from __future__ import annotations
 
-from . import caddy, haproxy, health_flag, httpd, nginx
+from . import caddy, envoy, haproxy, health_flag, httpd, nginx, traefik
 from .base import Balancer
 
 # A provider is a module with OPTIONS (of its own, beside COMMON), REQUIRED (names among both) and connect(params).
-PROVIDERS = {"caddy": caddy, "haproxy": haproxy, "health_flag": health_flag, "httpd": httpd, "nginx": nginx}
+PROVIDERS = {
+    "caddy": caddy,
+    "envoy": envoy,
+    "haproxy": haproxy,
+    "health_flag": health_flag,
+    "httpd": httpd,
+    "nginx": nginx,
+    "traefik": traefik,
+}
 COMMON = {
     "address": {"type": "list", "elements": "str"},
     "connect_timeout": {"type": "float", "default": 5.0},

@@ -23,14 +23,7 @@ def ansible(tmp_path):
 
 
 def test_check_and_diff_show_the_change_without_making_it(lb, rig, ansible):
-    options = {
-        "provider": rig.provider,
-        **rig.options,
-        "address": [rig.address],
-        "pool": "shop",
-        "member": "web1",
-        "state": "drain",
-    }
+    options = {**lb.task_options(rig), "pool": "shop", "member": "web1", "state": "drain"}
     code, result, output = ansible("lb_member", options, "--check", "--diff")
     assert code == 0, output
     assert result["changed"] is True
@@ -40,14 +33,7 @@ def test_check_and_diff_show_the_change_without_making_it(lb, rig, ansible):
 
 
 def test_drain_changes_and_returns_the_members(lb, rig, ansible):
-    options = {
-        "provider": rig.provider,
-        **rig.options,
-        "address": rig.address,
-        "pool": "shop",
-        "member": "web1",
-        "state": "drain",
-    }
+    options = {**lb.task_options(rig), "address": rig.address, "pool": "shop", "member": "web1", "state": "drain"}
     code, result, output = ansible("lb_member", options)
     assert code == 0, output
     assert result["changed"] is True
@@ -59,15 +45,7 @@ def test_drain_changes_and_returns_the_members(lb, rig, ansible):
 def test_failure_is_a_failed_task_with_what_was_seen(lb, rig, apps, ansible):
     lb.Request(rig.port("solo"), "/hold")
     lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 1)
-    options = {
-        "provider": rig.provider,
-        **rig.options,
-        "address": [rig.address],
-        "pool": "solo",
-        "member": "web1",
-        "state": "drain",
-        "timeout": 0,
-    }
+    options = {**lb.task_options(rig), "pool": "solo", "member": "web1", "state": "drain", "timeout": 0}
     code, result, output = ansible("lb_member", options)
     assert code == 2, output
     assert "1 session on balancer" in result["msg"]
@@ -75,10 +53,8 @@ def test_failure_is_a_failed_task_with_what_was_seen(lb, rig, apps, ansible):
     assert result["members"][0]["after"]["sessions"] == 1
 
 
-def test_info_returns_the_members_also_in_check_mode(rig, ansible):
-    code, result, output = ansible(
-        "lb_member_info", {"provider": rig.provider, **rig.options, "address": [rig.address], "pool": "shop"}, "--check"
-    )
+def test_info_returns_the_members_also_in_check_mode(lb, rig, ansible):
+    code, result, output = ansible("lb_member_info", {**lb.task_options(rig), "pool": "shop"}, "--check")
     assert code == 0, output
     assert [member["member"] for member in result["members"]] == ["web1", "web2"]
     assert result["changed"] is False
