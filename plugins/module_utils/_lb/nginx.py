@@ -5,8 +5,8 @@
 Facts relied on: ``nginx -T`` tests the configuration and prints every file of it behind ``# configuration file <path>:``; on a
 reload the master process starts new workers, and 0.1 s later asks the old ones to end once their requests have ("Controlling
 nginx", nginx documentation; ``-T`` in "Command-line parameters"). A reload is only asked for by ``nginx -s reload``: that it
-happened is seen by the new workers, and by the titles of the old ones. nginx without a subscription checks no health and counts no
-sessions of a member.
+happened is seen by the new workers, and by the titles of the old ones. nginx without a subscription checks no health and counts
+no sessions of a member.
 """
 
 from __future__ import annotations
