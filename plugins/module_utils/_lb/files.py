@@ -26,7 +26,9 @@ def read_text(path: Path) -> str:
 def replace_text(path: Path, text: str) -> None:
     """Replace a file as a whole by a rename in its folder; it keeps its owner, mode and labels."""
     beside = path.with_name(f".{path.name}.everup")  # no include of *.conf finds it
-    with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    beside.unlink(missing_ok=True)  # left by a run that was killed, perhaps with another mode
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # its mode follows below
+    with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
