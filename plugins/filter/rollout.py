@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.plugins.module_utils._release import rollout, status
+from ansible_collections.everup.deploy.plugins.module_utils._release import canary, rollout, status
 
 
 def _filter(function):
@@ -31,6 +31,7 @@ class FilterModule:
             "rollout_candidates": _filter(rollout.candidates),
             "rollout_plan": _filter(rollout.plan_forward),
             "rollback_plan": _filter(rollout.plan_back),
+            "rollout_failed": _filter(rollout.failed),
             "rollout_lines": _filter(rollout.describe),
             "rollout_behind": _filter(rollout.behind),
             "pool_members": _filter(rollout.pool_members),
@@ -41,6 +42,7 @@ class FilterModule:
             "member_names": _filter(rollout.member_names),
             "rollout_stops": _filter(rollout.stops),
             "failure_reason": _filter(rollout.failure_reason),
+            "canary_verdict": _filter(canary.verdict),
             "silent_hosts": _filter(rollout.silent_hosts),
             "release_status": _filter(status.status_lines),
         }

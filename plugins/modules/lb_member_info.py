@@ -36,6 +36,13 @@ options:
   member:
     description: Name of the one member to return. Needs O(pool).
     type: str
+  counters:
+    description:
+      - Whether to return what each balancer has counted of each member since it started. Needs O(pool).
+      - Only O(provider=haproxy) and O(provider=envoy) count by member; it is an error with the others.
+    type: bool
+    default: false
+    version_added: 0.2.0
 seealso:
   - module: everup.deploy.lb_member
 """
@@ -100,22 +107,43 @@ members:
       description: Share of new sessions.
       type: int
       sample: 1
+    counters:
+      description: What the balancer has counted since it started; a reload lets it count from 0 again.
+      type: dict
+      returned: O(counters=true)
+      contains:
+        requests:
+          description: Requests that it sent to the member.
+          type: int
+          sample: 4211
+        errors:
+          description: Those of them that got a status of 500 or more from the member, or no whole answer.
+          type: int
+          sample: 3
+        response_ms:
+          description: Average time until the member began to answer, V(null) where the balancer does not measure it.
+          type: int
+          sample: 12
+        response_over:
+          description: How many answers this moving average remembers.
+          type: int
+          sample: 512
 """
 
 from ..module_utils._lb.members import read_members
 from ..module_utils._lb.providers import argument_spec, connect, required_if
 from ..module_utils._module import run_module
 
-ARGUMENT_SPEC = argument_spec(pool={"type": "str"}, member={"type": "str"})
+ARGUMENT_SPEC = argument_spec(pool={"type": "str"}, member={"type": "str"}, counters={"type": "bool", "default": False})
 
 
 def run(params: dict, check_mode: bool) -> dict:
     """Return what every balancer says of the members asked for."""
-    return {"members": read_members(connect(params), params["pool"], params["member"])}
+    return {"members": read_members(connect(params), params["pool"], params["member"], params["counters"])}
 
 
 def main() -> None:
-    run_module(ARGUMENT_SPEC, run, required_if=required_if(), required_by={"member": "pool"})
+    run_module(ARGUMENT_SPEC, run, required_if=[*required_if(), ("counters", True, ["pool"])], required_by={"member": "pool"})
 
 
 if __name__ == "__main__":

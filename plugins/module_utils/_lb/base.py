@@ -45,6 +45,23 @@ class Member:
         return self.state == READY and self.healthy and self.weight > 0
 
 
+@dataclass(frozen=True)
+class Counters:
+    """What one balancer has counted of one member since it started; they only grow until they start at 0 again.
+
+    Parameters:
+        requests: requests that the member has answered, or should have.
+        errors: those of them that got a status of 500 or more from it, or no whole answer.
+        response_ms: how long the member took to begin its answers, as the balancer says it now; None where it does not.
+        response_over: how many answers that average remembers: an older one counts for 1/e of a new one at most.
+    """
+
+    requests: int
+    errors: int
+    response_ms: int | None = None
+    response_over: int | None = None
+
+
 class Balancer(ABC):
     """One running load balancer. A subclass a product; no state is cached, every call asks the balancer.
 
@@ -67,6 +84,13 @@ class Balancer(ABC):
                 return member
         known = ", ".join(sorted(member.name for member in members)) or "none"
         raise EverupError(f"Pool {pool} on balancer {self.address} has no member {name}; its members are: {known}.")
+
+    def list_counters(self, pool: str) -> dict[str, Counters]:
+        """Return by name what the balancer has counted of each member of a pool; only some products count by member."""
+        raise EverupError(
+            f"Balancer {self.address} does not tell how many requests each member of pool {pool} answered with errors: only "
+            "HAProxy and Envoy do."
+        )
 
     @abstractmethod
     def check_writable(self, pool: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .._errors import EverupError
 from .admin_http import base_url, get_json
-from .base import DRAIN, MAINT, READY, Balancer, Member
+from .base import DRAIN, MAINT, READY, Balancer, Counters, Member
 from .checks import UNCHECKED, check_all
 from .envoy_eds import Endpoint, address_of, endpoints, state_of, with_state
 from .files import check_replaceable, locked, read_text, replace_text
@@ -75,6 +75,7 @@ class Host:
     sessions: int
     weight: int
     priority: int
+    counters: Counters
 
 
 class Envoy(Balancer):
@@ -118,6 +119,14 @@ class Envoy(Balancer):
                 )
             )
         return members
+
+    def list_counters(self, pool: str) -> dict[str, Counters]:
+        return {
+            endpoint.name: hosts[endpoint.address].counters
+            for _found, listed, hosts in self._settled(pool)
+            for endpoint in listed
+            if endpoint.address in hosts
+        }
 
     def check_writable(self, pool: str) -> None:
         (found,) = self._pools(pool)
@@ -348,13 +357,14 @@ def _available_percent(hosts: list[Host]) -> float:
 
 def _host(status: dict) -> Host:
     said = status.get("health_status", {})
-    counters = {stat["name"]: int(stat.get("value", 0)) for stat in status.get("stats", [])}
+    stats = {stat["name"]: int(stat.get("value", 0)) for stat in status.get("stats", [])}
     return Host(
         state=state_of(said.get("eds_health_status", "UNKNOWN")),
         flags=tuple(flag for flag in _FLAGS if said.get(flag)),
-        sessions=counters["rq_active"],
+        sessions=stats["rq_active"],
         weight=int(status.get("weight", 0)),
         priority=int(status.get("priority", 0)),
+        counters=Counters(requests=stats.get("rq_success", 0) + stats.get("rq_error", 0), errors=stats.get("rq_error", 0)),
     )
 
 

@@ -3,7 +3,8 @@
 """Talks to HAProxy through its runtime API, over a Unix socket or TCP.
 
 Facts are from HAProxy's management guide ("Unix Socket commands") and from ``include/haproxy/server-t.h`` and
-``src/stats.c`` of its source, each seen on 2.6.
+``src/stats.c`` of its source, each seen on 2.6. What it counts of a server: a status that the server gave in ``hrsp_*``, an
+answer that did not come or was cut in ``eresp``, a connection that was refused to the last retry in ``econ``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 import time
 
 from .._errors import EverupError
-from .base import DRAIN, MAINT, READY, Balancer, Member
+from .base import DRAIN, MAINT, READY, Balancer, Counters, Member
 
 OPTIONS: dict = {}
 REQUIRED = ("address",)
@@ -30,6 +31,10 @@ _DRAIN_BITS = 0x08 | 0x10
 _HEALTHY = {"UP", "DRAIN", "DRAIN (agent)", "no check"}
 # Names HAProxy accepts in its configuration (invalid_char() in tools.c): anything else could smuggle in a command.
 _NAME = re.compile(r"[A-Za-z0-9_:.-]+\Z")
+_STATUSES = ("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
+# Each answer moves the average of a server that has answered more than that by this part of it (TIME_STATS_SAMPLES in
+# include/haproxy/freq_ctr.h and swrate_add_dynamic()); before, it is the average of all.
+_TIME_STATS_SAMPLES = 512
 
 
 class HAProxy(Balancer):
@@ -47,6 +52,18 @@ class HAProxy(Balancer):
         self._codes: dict[tuple, str] = {}  # of the last checks; everything else is asked for anew
 
     def list_members(self, pool: str | None = None) -> list[Member]:
+        return self._read(pool, self._members)
+
+    def list_counters(self, pool: str) -> dict[str, Counters]:
+        return self._read(pool, lambda servers, stats: {row["svname"]: counters(row) for row in stats})
+
+    def _members(self, servers: list[dict], stats: list[dict]) -> list[Member]:
+        for row in stats:
+            self._recall_code(row)
+        return members(servers, stats)
+
+    def _read(self, pool: str | None, understand):
+        """Return what understand() makes of the states and statistics of the servers of one pool or of all."""
         if pool is not None:
             _check_name("pool", pool)
         states = self._ask(f"show servers state {pool}" if pool else "show servers state")
@@ -56,10 +73,7 @@ class HAProxy(Balancer):
             servers = parse_servers_state(states)
             # Type 4 is servers; the pool is asked for by number because older versions know no other way.
             backend = servers[0]["be_id"] if pool and servers else -1
-            stats = parse_stat(self._ask(f"show stat {backend} 4 -1"))
-            for row in stats:
-                self._recall_code(row)
-            return members(servers, stats)
+            return understand(servers, parse_stat(self._ask(f"show stat {backend} 4 -1")))
         except (KeyError, ValueError) as error:
             raise EverupError(
                 f"Balancer {self.address} gave an answer that is not HAProxy's ({type(error).__name__}: {error}). "
@@ -154,6 +168,17 @@ def members(servers: list[dict], stats: list[dict]) -> list[Member]:
     """Join the two answers by HAProxy's own numbers of backend and server."""
     by_id = {(row["iid"], row["sid"]): row for row in stats}
     return [_member(server, by_id[server["be_id"], server["srv_id"]]) for server in servers]
+
+
+def counters(row: dict) -> Counters:
+    """Return what a row of ``show stat`` has counted."""
+    unanswered = int(row["eresp"] or 0) + int(row["econ"] or 0)
+    return Counters(
+        requests=sum(int(row[status] or 0) for status in _STATUSES) + unanswered,
+        errors=int(row["hrsp_5xx"] or 0) + unanswered,
+        response_ms=int(row["rtime"]) if row["rtime"] else None,
+        response_over=_TIME_STATS_SAMPLES,
+    )
 
 
 def admin_state(bits: int) -> str:

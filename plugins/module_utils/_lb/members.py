@@ -11,15 +11,24 @@ from .._errors import EverupError
 from .base import DRAIN, MAINT, READY, Balancer, Member
 
 
-def read_members(balancers: list[Balancer], pool: str | None = None, name: str | None = None) -> list[dict]:
+def read_members(
+    balancers: list[Balancer], pool: str | None = None, name: str | None = None, with_counters: bool = False
+) -> list[dict]:
     """Return the members of one pool or of all, or one member, as dicts which name their balancer.
 
-    Raises EverupError when any balancer cannot answer, or does not know the pool or member.
+    Parameters:
+        with_counters: whether to add ``counters`` to each; needs the pool.
+
+    Raises EverupError when any balancer cannot answer, does not know the pool or member, or does not count.
     """
     found = []
     for balancer in balancers:
         seen = [balancer.get_member(pool, name)] if name else balancer.list_members(pool)
-        found += [{"balancer": balancer.address, **_identity(member), **_facts(member)} for member in seen]
+        rows = [{"balancer": balancer.address, **_identity(member), **_facts(member)} for member in seen]
+        if with_counters:
+            counted = balancer.list_counters(pool)
+            rows = [{**row, "counters": asdict(counted[row["member"]])} for row in rows]
+        found += rows
     return found
 
 

@@ -46,8 +46,9 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
         version: the version to reach.
 
     Returns:
-        plan_batches()'s plan of the hosts to take, with ``finished`` hosts, by host ``group_of`` and ``version_before``, and the
-        ``stranded`` ones, which an earlier run may have left out of the pool or between two versions.
+        plan_batches()'s plan of the hosts to take, with ``finished`` hosts, by host ``group_of`` and ``version_before``, the
+        ``stranded`` ones, which an earlier run may have left out of the pool or between two versions, and the ``canaries``, which
+        are the hosts of each group's first batch.
     """
     groups, finished, before = [], [], {}
     for group in found:
@@ -64,13 +65,19 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
     return _completed(groups, hostvars, finished, before, members)
 
 
-def plan_back(found: list[dict], hostvars: Mapping, members: Mapping) -> dict:
+def plan_back(found: list[dict], hostvars: Mapping, members: Mapping, states: list | None = None) -> dict:
     """Plan the way back: every host that a release touched and that is not back yet, the last group first.
+
+    Parameters:
+        found, hostvars, members: as for plan_forward().
+        states: take only hosts in these states; by default every one that is not back.
 
     Raises:
         EverupError: a touched host is no longer in the inventory's web groups, or its version before is not known.
     """
-    touched = {host: row for host, row in members.items() if row["state"] != "rolled_back"}
+    touched = {
+        host: row for host, row in members.items() if row["state"] != "rolled_back" and (not states or row["state"] in states)
+    }
     known = {host for group in found for host in group["hosts"]}
     strangers = sorted(set(touched) - known)
     if strangers:
@@ -132,7 +139,16 @@ def _completed(groups: list[dict], hostvars: Mapping, finished: list[str], befor
         "group_of": {host: batch["group"] for batch in plan["batches"] for host in batch["hosts"]},
         "version_before": before,
         "stranded": [host for host in plan["hosts"] if host in stranded],
+        "canaries": _first_batches(plan["batches"]),
     }
+
+
+def _first_batches(batches: list[dict]) -> list[str]:
+    """Return the hosts of each group's first batch."""
+    first: dict = {}
+    for batch in batches:
+        first.setdefault(batch["group"], batch["hosts"])
+    return [host for hosts in first.values() for host in hosts]
 
 
 def describe(plan: dict, version: str) -> list[str]:
@@ -256,6 +272,22 @@ def stops(hosts: list, hostvars: Mapping) -> list[str]:
         if reason:
             reasons.setdefault(reason, []).append(host)
     return [f"{', '.join(named)}: {reason}" for reason, named in reasons.items()]
+
+
+def failed(hosts: list, hostvars: Mapping, members: Mapping) -> list[str]:
+    """Return the hosts whose upgrade failed in this run, or that went unreachable in the middle of it.
+
+    Parameters:
+        hosts: of the plan, in order.
+        hostvars: with rolling_upgrade_host_failed, and rolling_upgrade_leaving once a host has begun to leave its pool.
+        members: the release's ledger rows by host, once the batches are over.
+    """
+    return [
+        host
+        for host in hosts
+        if hostvars[host].get("rolling_upgrade_host_failed")
+        or ("rolling_upgrade_leaving" in hostvars[host] and (members.get(host) or {}).get("state") in STRANDED)
+    ]
 
 
 def failure_reason(result: Mapping) -> str:

@@ -26,7 +26,10 @@ from ansible_collections.everup.deploy.plugins.modules import lb_member, lb_memb
 
 
 class App(ThreadingHTTPServer):
-    """A small web application: ``/`` answers, ``/hold`` does once released, ``/health`` after ``health_seconds``."""
+    """A small web application: ``/`` answers, ``/hold`` does once released, ``/health`` after ``health_seconds``.
+
+    ``/status/500`` answers that, ``/slow/2`` after two seconds, ``/cut`` closes the connection.
+    """
 
     daemon_threads = True
     request_queue_size = 256
@@ -65,6 +68,11 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(self.server.health_seconds)
         elif self.path.startswith("/slow/"):
             time.sleep(float(self.path.rpartition("/")[2]))
+        elif self.path.startswith("/status/"):
+            code = int(self.path.rpartition("/")[2])
+        elif self.path == "/cut":
+            self.close_connection = True
+            return
         if self.path != "/health":
             self.server.served += 1
         self.send_response(code)
@@ -104,6 +112,7 @@ class Rig:
         checks_health: whether the balancer checks its members itself, by a path of its own.
         says_down: what it says of a member whose check gets status 503.
         counts_host: whether the sessions are those of all balancers on the host.
+        counts_answers: whether the balancer tells how many requests of each member ended with an error.
         server: the running balancer, with ``start``, ``stop`` and ``ports`` by pool.
         address: where it is told.
     """
@@ -113,6 +122,7 @@ class Rig:
     checks_health = False
     says_down = ("DOWN", "503")
     counts_host = False
+    counts_answers = False
 
     def __init__(self, server, address: str) -> None:
         self.server, self.address = server, address
@@ -147,6 +157,7 @@ class HAProxyRig(Rig):
 
     provider = "haproxy"
     checks_health = True
+    counts_answers = True
 
     def __init__(self, backends, folder, **options) -> None:
         server = HAProxy(backends, folder, levels=("operator", "user"), **{"inter": "50ms", **options})
@@ -220,6 +231,7 @@ class EnvoyRig(Rig):
 
     provider = "envoy"
     checks_health = True
+    counts_answers = True
     says_down = ("DOWN", "failed_active_health_check")
 
     def __init__(self, backends, folder, **options) -> None:
@@ -420,9 +432,9 @@ class Modules:
         """Run lb_member_info."""
         return lb_member_info.run(self._params(lb_member_info, rigs, options), False)
 
-    def facts(self, rig, pool: str = "shop", member: str = "web1") -> dict:
+    def facts(self, rig, pool: str = "shop", member: str = "web1", **options) -> dict:
         """What lb_member_info says of one member on one rig."""
-        (found,) = self.info(rig, pool=pool, member=member)["members"]
+        (found,) = self.info(rig, pool=pool, member=member, **options)["members"]
         return found
 
     def served(self, rig, apps) -> list[bool]:

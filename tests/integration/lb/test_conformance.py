@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -152,6 +153,20 @@ def test_silent_balancer_fails_within_its_bound(lb, silent_address):
         lb.move(silent_address, "drain", connect_timeout=0.3)
     assert time.monotonic() - started < 1
     assert silent_address in str(error.value)
+
+
+@pytest.mark.core
+def test_info_counts_what_a_member_answered_or_says_that_it_cannot(lb, rig):
+    if not rig.counts_answers:
+        with pytest.raises(EverupError, match=f"{re.escape(rig.address)} does not tell how many requests"):
+            lb.info(rig, pool="solo", counters=True)
+        return
+    before = lb.facts(rig, pool="solo", counters=True)["counters"]
+    for path in ["/"] * 6 + ["/status/404", "/status/500", "/status/503", "/cut"]:
+        request = lb.Request(rig.port("solo"), path)
+        request.join(5)
+    after = lb.facts(rig, pool="solo", counters=True)["counters"]
+    assert (after["requests"] - before["requests"], after["errors"] - before["errors"]) == (10, 3)
 
 
 # --- drain ----------------------------------------------------------------------------------------------------------

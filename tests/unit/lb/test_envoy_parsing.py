@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.everup.deploy.plugins.module_utils._lb import envoy, envoy_eds
+from ansible_collections.everup.deploy.plugins.module_utils._lb import envoy
+from ansible_collections.everup.deploy.plugins.module_utils._lb.base import Counters, envoy_eds
 
 EDS = {
     "version_info": "7",
@@ -98,7 +99,7 @@ def test_a_check_that_the_user_has_switched_off_stays_off():
 
 
 def host(state="ready", *flags, priority=0):
-    return envoy.Host(state=state, flags=flags, sessions=0, weight=1, priority=priority)
+    return envoy.Host(state=state, flags=flags, sessions=0, weight=1, priority=priority, counters=Counters(0, 0))
 
 
 FAILED = "failed_active_health_check"
@@ -161,10 +162,13 @@ def test_pools_are_the_clusters_that_come_from_a_file():
     }
 
 
+COUNTED = [{"name": "rq_success", "value": "9"}, {"name": "rq_error", "value": "2"}, {"name": "rq_timeout"}]
+
+
 def status(port: int, **said) -> dict:
     return {
         "address": {"socket_address": {"address": "192.0.2.11", "port_value": port}},
-        "stats": [{"type": "GAUGE", "name": "rq_active", "value": "57"}, {"type": "GAUGE", "name": "cx_active"}],
+        "stats": [{"type": "GAUGE", "name": "rq_active", "value": "57"}, {"type": "GAUGE", "name": "cx_active"}, *COUNTED],
         "health_status": said,
         "weight": 2,
     }
@@ -185,6 +189,7 @@ def test_hosts_are_read_without_those_that_are_on_their_way_out():
         ("192.0.2.11:3", "maint", ()),
     ]
     assert {(one.sessions, one.weight) for one in found["shop"].values()} == {(57, 2)}
+    assert {one.counters for one in found["shop"].values()} == {Counters(requests=11, errors=2)}
 
 
 def test_health_is_told_without_reserve():

@@ -131,8 +131,13 @@ def test_description():
     ]
 
 
-def back(members):
-    return rollout.plan_back(rollout.candidates(["api", "web"], GROUPS), variables(), members)
+def test_the_canaries_are_the_first_batch_of_each_group():
+    assert forward({}, web1={"rolling_upgrade_batch": 2})["canaries"] == ["api1", "web1"]
+    assert web(4, canary=0, batch=2)["canaries"] == ["web1", "web2"]
+
+
+def back(members, *states):
+    return rollout.plan_back(rollout.candidates(["api", "web"], GROUPS), variables(), members, list(states))
 
 
 def test_back_goes_the_other_way_round():
@@ -140,6 +145,24 @@ def test_back_goes_the_other_way_round():
     assert plan["hosts"] == ["web2", "web1", "api1"]
     assert plan["finished"] == ["web3"]
     assert plan["version_before"] == {"api1": "1", "web1": "1", "web2": "1"}
+
+
+def test_back_can_leave_what_is_not_in_a_state():
+    members = {"api1": row("ready"), "web1": row("upgrading", before=None), "web2": row("rolled_back"), "web9": row("failed")}
+    assert back(members, "ready")["hosts"] == ["api1"]
+
+
+def test_failed_are_those_whose_upgrade_failed_or_that_went_unreachable_in_it():
+    left = {"rolling_upgrade_leaving": {"changed": True}}
+    hosts = variables(
+        api1=left,
+        web1={**left, "rolling_upgrade_host_failed": True},
+        web2=left,
+        web3={"rolling_upgrade_failure": "the guard says no"},
+        web4={"rolling_upgrade_host_failed": True},
+    )
+    members = {"api1": row("ready"), "web1": row("rolled_back"), "web2": row("upgrading"), "web3": row("draining")}
+    assert rollout.failed(["api1", "web1", "web2", "web3", "web4"], hosts, members) == ["web1", "web2", "web4"]
 
 
 def test_back_refuses_what_it_cannot_know():
