@@ -7,8 +7,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.everup.deploy.plugins.module_utils._lb import envoy
-from ansible_collections.everup.deploy.plugins.module_utils._lb.base import Counters, envoy_eds
+from ansible_collections.everup.deploy.plugins.module_utils._lb import envoy, envoy_eds
+from ansible_collections.everup.deploy.plugins.module_utils._lb.base import Counters
 
 EDS = {
     "version_info": "7",
