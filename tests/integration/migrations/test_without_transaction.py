@@ -287,7 +287,7 @@ def test_a_procedure_that_got_no_lock_is_not_tried_again(piecewise):
     with closing(db.connect()) as connection:
         connection.autocommit = False
         connection.execute("UPDATE other SET a = 2")
-        error = in_doubt(db, "Blocked by: session ", lock_timeout="1s", lock_budget="30s")
+        error = in_doubt(db, "Blocked by: session ", lock_timeout="3s", lock_budget="30s")
         connection.rollback()
     assert error.details["tries"] == 1 and len(error.details["blockers"]) == 1
     db.migrate(repair="applied")
