@@ -57,7 +57,7 @@ class Deploy:
         return self._run([self.site.command("")[0], "-i", "localhost,", playbook, *arguments])
 
     def _run(self, command: list[str]) -> Run:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=self.site.environment())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=self.site.environment())
         return Run(done.returncode, done.stdout + done.stderr)
 
     def ledger(self, version: str = "2.0.0") -> dict:
