@@ -50,6 +50,7 @@ def unreachable_while(flag) -> dict:
         "ansible_host": "127.0.0.1",
         "ansible_port": free_port(),
         "ansible_ssh_common_args": "-F none -o ConnectTimeout=2",
+        "rolling_upgrade_reconnects": 0,
     }
 
 
