@@ -12,35 +12,45 @@ from ._errors import EverupError
 from ._redact import redact, secrets_of
 
 
+def outcome(argument_spec: dict, run, params: dict, check_mode: bool) -> dict:
+    """Return what a module's function comes to, as a result that holds no secret parameter; raises nothing.
+
+    Parameters:
+        argument_spec: the module's whole argument spec.
+        run: called as ``run(params, check_mode)``; returns the result dict, in which ``changed`` defaults to false.
+        params: the parameters, as the spec validates them.
+        check_mode: whether to change nothing.
+
+    Every EverupError is a result with ``failed``, its sentence as ``msg`` and its details; any other exception is a bug of ours
+    and comes with its traceback.
+    """
+    secrets = secrets_of(params, argument_spec)
+    try:
+        result = {"changed": False, **run(params, check_mode)}
+    except EverupError as error:
+        result = {**error.details, "failed": True, "msg": str(error)}
+    except Exception as error:
+        message = f"Unexpected {type(error).__name__}: {error}. This is a bug in everup.deploy."
+        result = {"failed": True, "msg": message, "exception": traceback.format_exc()}
+    # The names of the result are ours: a password that happens to be 'changed' must not hide one.
+    return {name: redact(value, secrets) for name, value in result.items()}
+
+
 def run_module(argument_spec: dict, run, **module_options) -> None:
     """Run one module from argument spec to exit.
 
     Parameters:
-        argument_spec: the module's whole argument spec.
-        run: called as ``run(params, check_mode)``; returns the result dict, in which ``changed`` defaults to false,
-            ``warnings`` become Ansible's own, and ``diff`` is dropped unless the user asked for it.
+        argument_spec, run: see outcome(). ``warnings`` of the result become Ansible's own, and ``diff`` is dropped unless the
+            user asked for it.
         module_options: further AnsibleModule arguments (``required_if``, ``mutually_exclusive`` ...).
-
-    Every EverupError ends in ``fail_json`` with its sentence and details; any other exception is a bug of ours
-    and ends in ``fail_json`` with its traceback. No secret parameter is left in either.
     """
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **module_options)
-    secrets = secrets_of(module.params, argument_spec)
-    module.no_log_values.update(secrets)
-    try:
-        result = run(module.params, module.check_mode)
-    except EverupError as error:
-        details = {name: redact(value, secrets) for name, value in error.details.items()}
-        module.fail_json(msg=redact(str(error), secrets), **details)
-    except Exception as error:
-        module.fail_json(
-            msg=redact(f"Unexpected {type(error).__name__}: {error}. This is a bug in everup.deploy.", secrets),
-            exception=redact(traceback.format_exc(), secrets),
-        )
+    module.no_log_values.update(secrets_of(module.params, argument_spec))
+    result = outcome(argument_spec, run, module.params, module.check_mode)
+    if result.pop("failed", False):
+        module.fail_json(**result)
     for warning in result.pop("warnings", []):
-        module.warn(redact(warning, secrets))
-    result.setdefault("changed", False)
+        module.warn(warning)
     if not module._diff:
         result.pop("diff", None)
-    # The names of the result are ours: a password that happens to be 'changed' must not hide one.
-    module.exit_json(**{name: redact(value, secrets) for name, value in result.items()})
+    module.exit_json(**result)
