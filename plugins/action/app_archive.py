@@ -41,5 +41,6 @@ class ActionModule(ActionBase):
         folder = self._make_tmp_path() if self._connection._shell.tmpdir is None else self._connection._shell.tmpdir
         target = self._connection._shell.join_path(folder, Path(source).name)
         self._transfer_file(source, target)
-        self._fixup_perms2((folder, target))
+        # Nobody executes it: without that there is one call less to a host, wherever its user need not change.
+        self._fixup_perms2((folder, target), execute=False)
         return target
