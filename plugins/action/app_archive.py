@@ -13,10 +13,12 @@ MODULE = "everup.deploy.app_archive"
 
 
 class ActionModule(ActionBase):
-    """Copies an archive of the control node into the task's temporary folder on the host, which is removed with it."""
+    """Copies an archive of the control node into the task's temporary folder on the host, which is removed with it.
+
+    TRANSFERS_FILES would have the folder made, and removed, where there is nothing to copy as well: three calls to a host.
+    """
 
     _supports_check_mode = True
-    TRANSFERS_FILES = True
 
     def run(self, tmp=None, task_vars=None):
         """Return the module's result."""

@@ -7,32 +7,34 @@ from __future__ import annotations
 import multiprocessing
 import os
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.everup.deploy.plugins.module_utils._release.commands import run_release
 from ansible_collections.everup.deploy.plugins.module_utils._release.process import identity, is_dead
+from ansible_collections.everup.deploy.plugins.modules.release import ARGUMENT_SPEC
+from ansible_collections.everup.deploy.plugins.plugin_utils.ledger_action import LedgerAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(LedgerAction):
     """Runs the module of the same name with the identity of this ansible-playbook process.
 
     Only the controller can see whether the process that holds the lease is still alive; where it is dead, the module runs
     once more with that said, so that a killed run is continued without waiting for the lease to expire.
     """
 
-    _supports_check_mode = True
-    _supports_diff = True
+    MODULE = "everup.deploy.release"
+    ARGUMENT_SPEC = ARGUMENT_SPEC
+    COMMAND = staticmethod(run_release)
 
-    def run(self, tmp=None, task_vars=None):
-        """Run the module; see ansible.plugins.action.ActionBase."""
-        super().run(tmp, task_vars)
+    def perform(self, args: dict, task_vars: dict) -> dict:
+        """Run the module, and once more where a dead process holds the lease."""
         controller = _controller()
         if controller is None:
             return {"failed": True, "msg": "The ansible-playbook process is gone, so nothing is done on its behalf."}
-        arguments = {**self._task.args, "process": controller}
-        result = self._execute_module(module_name="everup.deploy.release", module_args=arguments, task_vars=task_vars)
+        arguments = {**args, "process": controller}
+        result = super().perform(arguments, task_vars)
         holder = (result.get("lease") or {}) if result.get("failed") else {}
         if holder and is_dead(holder["holder_process"]):
             arguments["dead_token"] = holder["token"]
-            result = self._execute_module(module_name="everup.deploy.release", module_args=arguments, task_vars=task_vars)
+            result = super().perform(arguments, task_vars)
         return result
 
 

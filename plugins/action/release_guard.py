@@ -14,4 +14,4 @@ class ActionModule(LedgerAction):
 
     MODULE = "everup.deploy.release_guard"
     ARGUMENT_SPEC = ARGUMENT_SPEC
-    COMMAND = guard
+    COMMAND = staticmethod(guard)

@@ -14,4 +14,4 @@ class ActionModule(LedgerAction):
 
     MODULE = "everup.deploy.release_member"
     ARGUMENT_SPEC = ARGUMENT_SPEC
-    COMMAND = record_member
+    COMMAND = staticmethod(record_member)

@@ -101,7 +101,7 @@ ARGUMENT_SPEC = {
 
 def main() -> None:
     """Run the module."""
-    run_module(ARGUMENT_SPEC, lambda params, check_mode: release_info(params))
+    run_module(ARGUMENT_SPEC, release_info)
 
 
 if __name__ == "__main__":

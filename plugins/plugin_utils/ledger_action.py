@@ -30,17 +30,21 @@ class LedgerAction(ActionBase):
     _supports_diff = True
     MODULE = ""
     ARGUMENT_SPEC: dict = {}  # noqa: RUF012 - a constant
-    COMMAND = None
+    COMMAND = staticmethod(lambda params, check_mode: {})
 
     def run(self, tmp=None, task_vars=None):
         """Return the module's result; see ansible.plugins.action.ActionBase."""
         super().run(tmp, task_vars)
-        params = self._params() if self._is_here(task_vars) else None
+        return self.perform(self._task.args, task_vars)
+
+    def perform(self, args: dict, task_vars: dict) -> dict:
+        """Return the module's result with these arguments."""
+        params = self._params(args) if self._is_here(task_vars) else None
         if params is None:
-            return self._execute_module(module_name=self.MODULE, module_args=self._task.args, task_vars=task_vars)
+            return self._execute_module(module_name=self.MODULE, module_args=args, task_vars=task_vars)
         # Where a relative path of the database begins for a module on this connection.
         os.chdir(self._loader.get_basedir())
-        result = outcome(self.ARGUMENT_SPEC, type(self).COMMAND, params, self._task.check_mode)
+        result = outcome(self.ARGUMENT_SPEC, self.COMMAND, params, self._task.check_mode)
         for warning in result.pop("warnings", []):
             self._display.warning(warning)
         if not self._task.diff:
@@ -58,8 +62,8 @@ class LedgerAction(ActionBase):
             and self._templar.template(host.get("ansible_python_interpreter")) == sys.executable
         )
 
-    def _params(self) -> dict | None:
+    def _params(self, args: dict) -> dict | None:
         """Return the parameters as plain values; None where the spec does not want them, which the module itself says best."""
-        args = json.loads(json.dumps(self._task.args, default=str))
-        checked = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(args)
+        plain = json.loads(json.dumps(args, default=str))
+        checked = ArgumentSpecValidator(self.ARGUMENT_SPEC).validate(plain)
         return None if checked.error_messages else checked.validated_parameters

@@ -161,8 +161,8 @@ def _described(before: dict | None, after: dict) -> dict:
     }
 
 
-def release_info(params: dict) -> dict:
-    """Return the releases of a database, the lease, and of one release its members and events.
+def release_info(params: dict, check_mode: bool = False) -> dict:
+    """Return the releases of a database, the lease, and of one release its members and events; changes nothing in any mode.
 
     Returns:
         ledger (whether it exists), releases, release (the asked one or the newest, None without any), members by host,
