@@ -25,7 +25,6 @@ from typing import BinaryIO, NamedTuple, Optional
 
 from .._errors import EverupError
 from .locking import locked
-from .unpack import unpack
 
 MARKER = ".everup_release.json"
 LOCK = ".everup.lock"
@@ -85,7 +84,7 @@ def stage(dest: str, version: str, src: Optional[str], checksum: Optional[str], 
             if wanted and digest != wanted:
                 raise EverupError(f"Archive {src} has the SHA-256 checksum {digest}, and {wanted} is wanted.")
             if check_mode:
-                unpack(source, src, None)
+                _unpack(source, src, None)
             else:
                 _unpack_release(source, src, folder, digest)
     except OSError as error:
@@ -290,11 +289,18 @@ def _point(root: Path, name: str, target: str) -> None:
     _sync(root)
 
 
+def _unpack(source: BinaryIO, src: str, target: Optional[Path]) -> None:
+    """Import what reads archives, which takes a while and is not needed to switch, and unpack; without a target only look."""
+    from .unpack import unpack
+
+    unpack(source, src, target)
+
+
 def _unpack_release(source: BinaryIO, src: str, folder: Path, digest: str) -> None:
     staging = folder.with_name(_STAGING + folder.name)
     try:
         staging.mkdir(mode=0o755)
-        unpack(source, src, staging)
+        _unpack(source, src, staging)
         marker = {"version": folder.name, "unpacked": time.time(), "checksum": digest}
         mark = staging / MARKER
         if os.path.lexists(mark):

@@ -18,10 +18,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from .._errors import EverupError
 
-OPTIONS = {
-    "url_username": {"type": "str"},
-    "url_password": {"type": "str", "no_log": True},
-}
 _PAUSE_SECONDS = 0.05
 # What HTTP allows in a URL: anything else could end the request's first line.
 _URL = re.compile(r"[!-~]+\Z")

@@ -16,14 +16,11 @@ import time
 from urllib.parse import quote
 
 from .._errors import EverupError
-from .admin_http import OPTIONS as HTTP_OPTIONS
 from .admin_http import AdminHttp, Answer
 from .base import Balancer, Member
 from .caddy_config import Pool, Upstream, find_pools
 from .checks import check_all
 
-OPTIONS = HTTP_OPTIONS
-REQUIRED = ("address",)
 _CONFIG = "/config/"
 _UPSTREAMS = "/reverse_proxy/upstreams"
 _NO_ETAG = f'"{_CONFIG} 0"'

@@ -25,8 +25,6 @@ from .checks import UNCHECKED, check_all
 from .envoy_eds import Endpoint, address_of, endpoints, state_of, with_state
 from .files import check_replaceable, locked, read_text, replace_text
 
-OPTIONS: dict = {}
-REQUIRED = ("address",)
 _LOOK_SECONDS = 0.01
 # A file that has been renamed into place is loaded before the second answer after it: Envoy's main thread does both.
 _SETTLE_SECONDS = 1.0

@@ -17,9 +17,6 @@ import time
 from .._errors import EverupError
 from .base import DRAIN, MAINT, READY, Balancer, Counters, Member
 
-OPTIONS: dict = {}
-REQUIRED = ("address",)
-
 # srv_admin_state is a bit field (enum srv_admin in server-t.h). Maintenance is forced (0x01), inherited from a tracked
 # server (0x02) or for want of name resolution (0x20). 0x04 only remembers that the configuration file said `disabled`:
 # it stays set after `state ready`, when the member takes traffic again.

@@ -22,12 +22,6 @@ from .base import DRAIN, MAINT, READY, Balancer, Member
 from .checks import check_all
 from .connections import accepted
 
-OPTIONS = {
-    "listen": {"type": "str"},
-    "notice_seconds": {"type": "float", "default": 30.0},
-}
-REQUIRED = ("address", "listen")
-
 
 class HealthFlag(Balancer):
     """The application of this host behind balancers that only its health check reaches.

@@ -13,14 +13,11 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from .._errors import EverupError
-from .admin_http import OPTIONS as HTTP_OPTIONS
 from .admin_http import AdminHttp, Answer
 from .base import DRAIN, MAINT, READY, Balancer, Member
 from .checks import UNCHECKED, check_all
 from .httpd_page import Manager, Worker, parse_manager
 
-OPTIONS = HTTP_OPTIONS
-REQUIRED = ("address",)
 # All three are sent each time: an administrator may have set any of them by hand. S stops a worker for good.
 _FLAGS = {
     READY: {"w_status_N": "0", "w_status_D": "0", "w_status_S": "0"},

@@ -24,8 +24,6 @@ from .connections import established
 from .files import check_replaceable, locked, read_text, replace_text
 from .nginx_conf import Server, upstreams
 
-OPTIONS = {"nginx_program": {"type": "path", "default": "nginx"}}
-REQUIRED = ("address",)
 _FILE = re.compile(r"(?m)^# configuration file (?P<path>.+):$")
 _PID = re.compile(r"(?m)^\s*pid\s+(?P<path>[^\s;]+)\s*;")
 _COMPILED_PID = re.compile(r"--pid-path=(?P<path>\S+)")

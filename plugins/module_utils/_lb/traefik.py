@@ -23,8 +23,6 @@ from .connections import established
 from .files import check_replaceable, locked, read_text, replace_text
 from .traefik_conf import Server, services, with_state
 
-OPTIONS: dict = {}
-REQUIRED = ("address",)
 _API = "127.0.0.1:8080"
 _LOOK_SECONDS = 0.02
 
