@@ -26,6 +26,7 @@ class LedgerAction(ActionBase):
         ARGUMENT_SPEC, COMMAND: its argument spec, and the function behind it.
     """
 
+    _supports_async = True
     _supports_check_mode = True
     _supports_diff = True
     MODULE = ""
@@ -41,7 +42,8 @@ class LedgerAction(ActionBase):
         """Return the module's result with these arguments."""
         params = self._params(args) if self._is_here(task_vars) else None
         if params is None:
-            return self._execute_module(module_name=self.MODULE, module_args=args, task_vars=task_vars)
+            wrap = self._task.async_val
+            return self._execute_module(module_name=self.MODULE, module_args=args, task_vars=task_vars, wrap_async=wrap)
         # Where a relative path of the database begins for a module on this connection.
         os.chdir(self._loader.get_basedir())
         result = outcome(self.ARGUMENT_SPEC, self.COMMAND, params, self._task.check_mode)
