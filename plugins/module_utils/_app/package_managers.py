@@ -13,7 +13,6 @@ from .._errors import EverupError
 from .packages import Package, parse_dpkg, parse_evrs, parse_madison
 
 TOOLS = {"apt": ("apt-get", "apt-cache", "dpkg-query"), "dnf": ("dnf", "rpm")}
-_JOURNAL = Path("/var/lib/dpkg/updates")  # what dpkg had begun when it was killed
 _TIMEOUT = 120  # seconds that one command may take; dnf may load the metadata of a repository
 
 
@@ -52,7 +51,11 @@ def ask(manager: str, name: str) -> Package:
 
 def is_interrupted(manager: str) -> bool:
     """Return whether dpkg was killed while it worked, so that it refuses everything but to go on."""
-    return manager == "apt" and _JOURNAL.is_dir() and any(entry.name.isdigit() for entry in _JOURNAL.iterdir())
+    if manager != "apt":
+        return False
+    root = os.environ.get("DPKG_ADMINDIR") or f"{os.environ.get('DPKG_ROOT', '')}/var/lib/dpkg"
+    journal = Path(root, "updates")  # what dpkg had begun
+    return journal.is_dir() and any(entry.name.isdigit() for entry in journal.iterdir())
 
 
 def _run(words: list[str], accept: tuple = (0,)) -> str:

@@ -1,0 +1,82 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs steps of the role for one host that has a strategy, without database and balancer."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROLE = "everup.deploy.rolling_upgrade"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a playbook of steps ended, and which version the host said it had, None when it was not asked."""
+
+    code: int
+    output: str
+
+    @property
+    def flat(self) -> str:
+        """The output with every run of blanks and line ends as one blank: Ansible breaks long messages."""
+        return re.sub(r"\s+", " ", self.output)
+
+    @property
+    def version_now(self) -> str | None:
+        """The last version that the host told."""
+        told = re.findall(r"version now: <(.*)>", self.output)
+        return told[-1] if told else None
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something on the host."""
+        return int(re.search(r"^web1\s+: ok=.* changed=(\d+)", self.output, flags=re.M).group(1))
+
+
+class Driver:
+    """Runs steps of the role on web1, whose variables stay the same."""
+
+    def __init__(self, folder: Path, variables: dict) -> None:
+        self.folder = folder
+        self.variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
+
+    def run(self, *steps: str, version: str = "2.0.0", flags: tuple = (), env: dict | None = None, **variables) -> Steps:
+        """Run tasks files of the role, by their path below its tasks, and print which version the host said it has."""
+        tasks = [{"name": step, "ansible.builtin.include_role": {"name": ROLE, "tasks_from": step}} for step in steps]
+        tell = {"msg": "version now: <{{ rolling_upgrade_version_now | default('not asked') }}>"}
+        tasks.append({"name": "Tell", "ansible.builtin.debug": tell})
+        play = [{"name": "Steps", "hosts": "web1", "gather_facts": False, "tasks": tasks}]
+        inventory = {"all": {"hosts": {"web1": {**self.variables, **variables}}}}
+        (self.folder / "steps.yml").write_text(json.dumps(play))
+        (self.folder / "hosts.yml").write_text(json.dumps(inventory))
+        (self.folder / "ansible.cfg").touch()
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.folder / "hosts.yml")]
+        command += [str(self.folder / "steps.yml"), "-e", f"release_version={version}", *flags]
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self.folder / "home"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0",
+            **(env or {}),
+        }
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+        return Steps(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def driver_for(tmp_path_factory):
+    """Make drivers with variables of their own."""
+
+    def make(**variables) -> Driver:
+        return Driver(tmp_path_factory.mktemp("steps"), variables)
+
+    return make
