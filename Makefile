@@ -2,6 +2,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := apache2-bin haproxy iproute2 mariadb-server nginx odbc-mariadb odbc-postgresql openssh-client openssh-server postgresql tdsodbc unixodbc
+PACKAGES += busybox-static createrepo-c crun dnf podman python3-apt rpm
 BENCH_PACKAGES := libdbd-pg-perl percona-toolkit postgresql-client sqitch
 
 .DEFAULT_GOAL := setup
@@ -38,7 +39,7 @@ balancers: setup ## Run the whole suite of every balancer
 	@$(BIN)/pytest -q tests/unit/lb tests/integration/lb
 
 story: setup ## Run releases with all that goes wrong on the way, and the demo
-	@$(BIN)/pytest -q tests/integration/rollout tests/integration/demo
+	@$(BIN)/pytest -q tests/integration/rollout tests/integration/strategies tests/integration/demo
 
 killed: setup ## Run a release whose controller is killed at every step
 	@$(BIN)/pytest -q tests/integration/kill

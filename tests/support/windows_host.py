@@ -85,7 +85,7 @@ class ActionModule(ActionBase):
         unknown = set(given) - set(declared)
         missing = {{name for name, mandatory in declared.items() if mandatory and given.get(name) in (None, "")}}
         if unknown or missing or args.get("error_action") != "stop":
-            raise ValueError(f"{{script}}.ps1 is given {{sorted(unknown)}}, lacks {{sorted(missing)}}, {{args.get('error_action')}}")
+            raise ValueError(f"{{script}}.ps1: {{sorted(unknown)}} {{sorted(missing)}} {{args.get('error_action')}}")
         if self._play_context.check_mode:
             return {{"changed": True, "skipped": True}}
         state["calls"].append([script, given])

@@ -11,21 +11,18 @@ from .packages import version_in
 LABEL = "everup.version"
 
 
-def container_version(inspected: str, template: str, mark: str) -> str:
+def container_version(told: str, template: str, mark: str) -> str:
     """Return the version of a container: what its label says, else what its image says, empty when neither does.
 
     Parameters:
-        inspected: what ``podman container inspect`` or ``docker container inspect`` prints; empty without a container.
+        told: labels and image as a list in JSON; empty without a container.
         template: the name of the image, with a mark in place of the version.
         mark: what stands for the version.
     """
-    found = json.loads(inspected) if inspected.strip() else []
-    if not found:
+    if not told.strip():
         return ""
-    config = found[0].get("Config") or {}
-    labelled = (config.get("Labels") or {}).get(LABEL)
-    images = [config.get("Image"), found[0].get("ImageName")]
-    return labelled or version_in([image for image in images if image], template, mark)
+    labels, image = json.loads(told)
+    return (labels or {}).get(LABEL) or version_in([image or ""], template, mark)
 
 
 def image_leftovers(images: list[str], template: str, mark: str, keep: int, protected: list[str]) -> list[str]:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from ansible_collections.everup.deploy.plugins.filter.strategies import missing_collections
 from ansible_collections.everup.deploy.plugins.module_utils._app.containers import container_version, image_leftovers
@@ -123,19 +121,17 @@ def test_the_version_is_what_stands_at_the_mark(names, template, expected):
 
 
 @pytest.mark.parametrize(
-    ("inspected", "expected"),
+    ("told", "expected"),
     [
-        ("", ""),
-        ("[]\n", ""),
-        ([{"Config": {"Labels": {"everup.version": "2.0.0"}, "Image": "shop:1.0.0"}}], "2.0.0"),
-        ([{"Config": {"Labels": None, "Image": "shop:1.0.0"}}], "1.0.0"),
-        ([{"Config": {"Labels": {}, "Image": "sha256:ab"}, "ImageName": "shop:1.0.0"}], "1.0.0"),
-        ([{"Config": {"Image": "somebody/else:1.0.0"}}], ""),
+        ("\n", ""),
+        ('[{"everup.version": "2.0.0"}, "shop:1.0.0"]', "2.0.0"),
+        ('[null, "shop:1.0.0"]', "1.0.0"),
+        ('[{}, "sha256:ab"]', ""),
+        ("[{}, null]", ""),
     ],
 )
-def test_a_container_is_of_the_version_of_its_label_or_else_of_its_image(inspected, expected):
-    text = inspected if isinstance(inspected, str) else json.dumps(inspected)
-    assert container_version(text, "shop:@", "@") == expected
+def test_a_container_is_of_the_version_of_its_label_or_else_of_its_image(told, expected):
+    assert container_version(told, "shop:@", "@") == expected
 
 
 @pytest.mark.parametrize(
