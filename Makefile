@@ -2,7 +2,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := apache2-bin haproxy iproute2 mariadb-server nginx odbc-mariadb odbc-postgresql openssh-client openssh-server postgresql tdsodbc unixodbc
-PACKAGES += busybox-static createrepo-c crun dnf podman python3-apt rpm
+PACKAGES += busybox-static createrepo-c dnf podman python3-apt rpm runc
 BENCH_PACKAGES := libdbd-pg-perl percona-toolkit postgresql-client sqitch
 
 .DEFAULT_GOAL := setup

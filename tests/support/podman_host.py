@@ -15,10 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 BUSYBOX = "/bin/busybox"
-# No cgroups, no network of their own, and no overlay: what works in any sandbox that has a root user.
+# No network of their own, no systemd and no overlay: what works in any sandbox that has a root user. crun refuses hybrid cgroups.
 _CONTAINERS = """\
 [containers]
-cgroups = "disabled"
 netns = "host"
 ipcns = "host"
 utsns = "host"
@@ -27,7 +26,7 @@ default_ulimits = []
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-runtime = "crun"
+runtime = "runc"
 tmp_dir = "{root}/tmp"
 """
 

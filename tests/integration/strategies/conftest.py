@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROLE = "everup.deploy.rolling_upgrade"
+ROLE = Path(__file__).resolve().parents[3] / "roles/rolling_upgrade"
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,20 @@ class Driver:
 
     def __init__(self, folder: Path, variables: dict) -> None:
         self.folder = folder
+        # A role with the same variables and files, so that its tasks can be run one by one.
+        self.role = folder / "roles/steps"
+        (self.role / "tasks").mkdir(parents=True)
+        for part in ("defaults", "files", "vars"):
+            (self.role / part).symlink_to(ROLE / part)
         self.variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
 
     def run(self, *steps: str, version: str = "2.0.0", flags: tuple = (), env: dict | None = None, **variables) -> Steps:
         """Run tasks files of the role, by their path below its tasks, and print which version the host said it has."""
-        tasks = [{"name": step, "ansible.builtin.include_role": {"name": ROLE, "tasks_from": step}} for step in steps]
+        tasks = [{"name": step, "ansible.builtin.include_tasks": f"{ROLE}/tasks/{step}.yml"} for step in steps]
         tell = {"msg": "version now: <{{ rolling_upgrade_version_now | default('not asked') }}>"}
         tasks.append({"name": "Tell", "ansible.builtin.debug": tell})
-        play = [{"name": "Steps", "hosts": "web1", "gather_facts": False, "tasks": tasks}]
+        (self.role / "tasks/main.yml").write_text(json.dumps(tasks))
+        play = [{"name": "Steps", "hosts": "web1", "gather_facts": False, "roles": ["steps"]}]
         inventory = {"all": {"hosts": {"web1": {**self.variables, **variables}}}}
         (self.folder / "steps.yml").write_text(json.dumps(play))
         (self.folder / "hosts.yml").write_text(json.dumps(inventory))
@@ -65,6 +71,7 @@ class Driver:
             "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
             "ANSIBLE_HOME": str(self.folder / "home"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0",
             **(env or {}),
         }
