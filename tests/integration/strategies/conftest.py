@@ -46,6 +46,7 @@ class Driver:
 
     def __init__(self, folder: Path, variables: dict) -> None:
         self.folder = folder
+        self.module_defaults: dict = {}
         # A role with the same variables and files, so that its tasks can be run one by one.
         self.role = folder / "roles/steps"
         (self.role / "tasks").mkdir(parents=True)
@@ -59,9 +60,9 @@ class Driver:
         tell = {"msg": "version now: <{{ rolling_upgrade_version_now | default('not asked') }}>"}
         tasks.append({"name": "Tell", "ansible.builtin.debug": tell})
         (self.role / "tasks/main.yml").write_text(json.dumps(tasks))
-        play = [{"name": "Steps", "hosts": "web1", "gather_facts": False, "roles": ["steps"]}]
+        play = {"name": "Steps", "hosts": "web1", "gather_facts": False, "roles": ["steps"]}
         inventory = {"all": {"hosts": {"web1": {**self.variables, **variables}}}}
-        (self.folder / "steps.yml").write_text(json.dumps(play))
+        (self.folder / "steps.yml").write_text(json.dumps([{**play, "module_defaults": self.module_defaults}]))
         (self.folder / "hosts.yml").write_text(json.dumps(inventory))
         (self.folder / "ansible.cfg").touch()
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.folder / "hosts.yml")]
