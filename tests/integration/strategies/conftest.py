@@ -35,11 +35,6 @@ class Steps:
         told = re.findall(r"version now: <(.*)>", self.output)
         return told[-1] if told else None
 
-    @property
-    def changed(self) -> int:
-        """How many tasks changed something on the host."""
-        return int(re.search(r"^web1\s+: ok=.* changed=(\d+)", self.output, flags=re.M).group(1))
-
 
 class Driver:
     """Runs steps of the role on web1, whose variables stay the same."""
