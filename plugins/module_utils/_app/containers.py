@@ -38,5 +38,5 @@ def image_leftovers(images: list[str], template: str, mark: str, keep: int, prot
     versions = {image: version_in([image], template, mark) for image in dict.fromkeys(images)}
     ours = [image for image, version in versions.items() if version]
     spare = [image for image in ours if versions[image] not in protected]
-    room = keep - (len(ours) - len(spare))
+    room = int(keep) - (len(ours) - len(spare))
     return spare[max(room, 0) :]
