@@ -61,7 +61,13 @@ def is_interrupted(manager: str) -> bool:
 def _run(words: list[str], accept: tuple = (0,)) -> str:
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, timeout=_TIMEOUT, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL
+            words,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as error:
         raise EverupError(f"'{' '.join(words[:2])}' did not end within {_TIMEOUT} s.") from error
