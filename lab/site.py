@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.commands im
 from ansible_collections.everup.deploy.plugins.modules.release_info import ARGUMENT_SPEC
 
 from lab.haproxy import HAProxy
+from lab.playbook import Playbook
 from lab.postgres import Postgres
 from lab.process import LabError
 from lab.shop import SHOP, ShopFarm
@@ -145,23 +145,14 @@ class Site:
 
     def ledger(self, version: str, events: int = 0) -> dict:
         """Return what the ledger says about a release: its row, its members and its newest events."""
-        defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
-        return release_info({**defaults, **self.login, "version": version, "events": events})
+        return read_ledger(self.login, version, events)
 
-    def start_play(self, playbook: str, *arguments: str, output=subprocess.PIPE) -> subprocess.Popen:
-        """Start a playbook in a process group of its own and return at once."""
-        return subprocess.Popen(
-            self.command(playbook, *arguments),
-            env=self.environment(),
-            cwd=SHOP,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self, playbook: str, *arguments: str) -> Playbook:
+        """Start a playbook and return at once."""
+        return Playbook(self.command(playbook, *arguments), self.environment(), SHOP)
 
 
-def kill_group(process: subprocess.Popen) -> None:
-    """SIGKILL a process and everything it started."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=10)
+def read_ledger(login: dict, version: str, events: int = 0) -> dict:
+    """Return what the ledger of a database says about a release: its row, its members and its newest events."""
+    defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
+    return release_info({**defaults, **login, "version": version, "events": events})

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import signal
 import sqlite3
 import time
 
@@ -18,7 +17,8 @@ import pytest
 
 from lab.load_process import LoadProcess
 from lab.load_report import summarise
-from lab.site import Site, kill_group
+from lab.playbook import kill_at
+from lab.site import Site
 
 SEED = int(os.environ.get("EVERUP_KILL_SEED", "20261121"))
 VERSION = "2.0.0"
@@ -57,29 +57,20 @@ def site(tmp_path_factory):
         yield running
 
 
-def run_until(site: Site, points: tuple, occurrence: int, delay: float, whole_group: bool) -> str | None:
-    """Start the release and kill it ``delay`` seconds after the n-th task of the first point begins, or one of a later point.
+def reached(points: tuple, occurrence: int):
+    """Say yes to the n-th task of the first point, or to one of a later point.
 
     A worker that outlives a kill may finish its task, and so take the release past a point before the next run comes there.
-    Returns None when it was killed, or the output of a run that ended before.
     """
     later = "|".join(points[1:]) or "$."
-    process = site.start_play(*COMMAND)
-    seen, output = 0, []
-    for line in process.stdout:
-        output.append(line)
-        if line.startswith("TASK ["):
-            seen += bool(re.search(points[0], line))
-            if seen == occurrence or (occurrence == 1 and re.search(later, line)):
-                time.sleep(delay)
-                if whole_group:
-                    kill_group(process)
-                else:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait(timeout=10)
-                return None
-    process.wait(timeout=10)
-    return "".join(output)
+    seen = 0
+
+    def is_reached(line: str) -> bool:
+        nonlocal seen
+        seen += bool(re.search(points[0], line))
+        return seen == occurrence or (occurrence == 1 and bool(re.search(later, line)))
+
+    return is_reached
 
 
 def test_a_release_that_is_killed_at_every_step_comes_to_its_end(site, tmp_path):
@@ -89,10 +80,11 @@ def test_a_release_that_is_killed_at_every_step_comes_to_its_end(site, tmp_path)
         started, kills = time.time(), 0
         for number, point in enumerate(POINTS):
             occurrence = 2 if point in later_hosts else 1
-            output = run_until(site, POINTS[number:], occurrence, chance.uniform(0.0, 0.4), chance.random() < 0.5)
-            kills += output is None
-            if output is not None:
-                assert point == POINTS[-1], f"the release ended before '{point}' was reached:\n{output[-4000:]}"
+            is_reached = reached(POINTS[number:], occurrence)
+            run = kill_at(site.start(*COMMAND), is_reached, chance.uniform(0.0, 0.4), chance.random() < 0.5)
+            kills += run is None
+            if run is not None:
+                assert point == POINTS[-1], f"the release ended before '{point}' was reached:\n{run.output[-4000:]}"
         assert kills >= 15
         done = site.play(*COMMAND)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr

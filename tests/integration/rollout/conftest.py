@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import subprocess
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lab.playbook import Run
 from lab.site import Site
 
 QUICK = {
@@ -20,24 +19,6 @@ QUICK = {
     "rolling_upgrade_health_consecutive": 1,
     "rolling_upgrade_min_healthy": 1,
 }
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a playbook ended."""
-
-    code: int
-    output: str
-
-    @property
-    def flat(self) -> str:
-        """The output with every run of blanks and line ends as one blank: Ansible breaks long messages."""
-        return re.sub(r"\s+", " ", self.output)
-
-    @property
-    def changed(self) -> dict:
-        """The recap's count of changed tasks by host."""
-        return {host: int(count) for host, count in re.findall(r"^(\S+)\s+: ok=.* changed=(\d+)", self.output, flags=re.M)}
 
 
 class Deploy:
