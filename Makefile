@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := apache2-bin haproxy iproute2 mariadb-server nginx odbc-mariadb odbc-postgresql openssh-client openssh-server postgresql tdsodbc unixodbc
 PACKAGES += busybox-static createrepo-c dnf podman python3-apt rpm runc
+SCENARIOS := bad_version controller_killed host_dies lb_dies limit_forgotten slow_drain two_controllers
 BENCH_PACKAGES := libdbd-pg-perl percona-toolkit postgresql-client sqitch
 
 .DEFAULT_GOAL := setup
@@ -45,13 +46,22 @@ killed: setup ## Run a release whose controller is killed at every step
 	@$(BIN)/pytest -q tests/integration/kill
 
 test: setup ## Run everything, as CI does: the longest first, in two lanes
-	@$(MAKE) --no-print-directory -j2 --output-sync=target killed story modules molecule floor sanity lint
+	@EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j2 --output-sync=target killed story modules molecule scenarios floor sanity lint
 
-test-all: test balancers ## Run what CI runs, and the whole suite of every balancer
+test-all: test balancers scenarios ## Run what CI runs, the whole suite of every balancer, and every scenario in full
 
-molecule: setup ## Release to real hosts made out of namespaces: three groups, a balancer, a database (needs root)
-	@[ "$$(id -u)" = 0 ] || { echo "make molecule makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "this makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
+
+molecule: setup root ## Release to real hosts made out of namespaces: three groups, a balancer, a database (needs root)
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/molecule test
+
+scenarios: setup root ## Let everything go wrong on such hosts, in full (EVERUP_SCENARIOS=short: in minutes; needs root)
+ifeq ($(EVERUP_SCENARIOS),short)
+	@$(BIN)/pytest -q molecule
+else
+	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/molecule test $(addprefix -s ,$(SCENARIOS))
+endif
 
 $(VENV)/.bench: benchmarks/requirements.txt $(VENV)/.ready
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
@@ -78,4 +88,4 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 docs: $(VENV)/.ready ## Write docs/variables.md from the roles
 	@$(BIN)/python scripts/variables-doc
 
-.PHONY: help packages setup bench demo docs test test-all modules balancers story killed molecule lint sanity unit floor lock
+.PHONY: help packages setup bench demo docs test test-all modules balancers story killed root molecule scenarios lint sanity unit floor lock

@@ -84,7 +84,7 @@ class Load:
             timeout=aiohttp.ClientTimeout(total=self.timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
         ) as self._session:
-            _never_retry(self._session)
+            never_retry(self._session)
             self.started, self._clock = time.time(), time.perf_counter()
             snapshots = asyncio.create_task(self._snapshots(progress))
             await self._send()
@@ -279,7 +279,7 @@ class Load:
         }
 
 
-def _never_retry(session: aiohttp.ClientSession) -> None:
+def never_retry(session: aiohttp.ClientSession) -> None:
     """Switch off aiohttp's silent second attempt of a GET on a connection that the server had closed."""
     if not hasattr(session, "_retry_connection"):
         raise RuntimeError("this aiohttp has no _retry_connection: its retries would hide failed requests")

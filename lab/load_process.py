@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.process import Child, LabError
@@ -23,18 +24,23 @@ class LoadProcess:
         directory: where result, progress and log go.
         rate: requests per second.
         name: how those files are called.
+        through: words before its command, such as those that run it on another host.
     """
 
-    def __init__(self, url: str, directory: Path, rate: float = 200.0, name: str = "load") -> None:
+    module = "lab.load"
+
+    def __init__(self, url: str, directory: Path, rate: float = 200.0, name: str = "load", through: Sequence[str] = ()) -> None:
+        self._start(url, directory, name, through, ["--rate", str(rate)])
+
+    def _start(self, url: str, directory: Path, name: str, through: Sequence[str], options: Sequence[str]) -> None:
         self.out = Path(directory) / f"{name}.json"
         self.progress = Path(directory) / f"{name}.progress"
         for old in (self.out, self.progress):
             old.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "lab.load", "--url", url, "--rate", str(rate)]
-        command += ["--out", str(self.out), "--progress", str(self.progress)]
+        files = ["--out", str(self.out), "--progress", str(self.progress)]
         self._child = Child(
             "the load",
-            command,
+            [*through, sys.executable, "-m", self.module, "--url", url, *files, *options],
             Path(directory) / f"{name}.log",
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -61,3 +67,14 @@ class LoadProcess:
 
     def __exit__(self, *_exception) -> None:
         self._child.stop()
+
+
+class StreamsProcess(LoadProcess):
+    """A running `python -m lab.streams`; see there for ``seconds`` and ``endless``."""
+
+    module = "lab.streams"
+
+    def __init__(
+        self, url: str, directory: Path, seconds: float, endless: str, name: str = "streams", through: Sequence[str] = ()
+    ) -> None:
+        self._start(url, directory, name, through, ["--seconds", str(seconds), "--endless", endless])

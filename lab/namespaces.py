@@ -125,6 +125,29 @@ class Namespaces:
         """Return the command line that runs a command on the host's network, without its files and process table."""
         return ["ip", "netns", "exec", f"{self.prefix}{host}", *command]
 
+    def read(self) -> dict:
+        """Return what ``hosts.json`` says, see :meth:`create`. Raises LabError when the hosts are not there."""
+        if not (state := self._state()):
+            raise LabError(f"there are no hosts in {self.directory}")
+        return state
+
+    def cut(self, host: str) -> None:
+        """Pull a host's cable: what is sent to it and by it is lost, and nobody is told."""
+        _ip("-n", self.switch, "link", "set", self._port(host), "down")
+
+    def hide(self, host: str) -> None:
+        """Let a host answer this machine no longer; it and the other hosts see each other as before."""
+        _ip("-n", f"{self.prefix}{host}", "route", "replace", "blackhole", self._state()["controller"])
+
+    def mend(self, host: str) -> None:
+        """Undo `cut` and `hide`; nothing happens where neither was done."""
+        _ip("-n", self.switch, "link", "set", self._port(host), "up")
+        if "blackhole" in _ip("-n", f"{self.prefix}{host}", "route", "show"):
+            _ip("-n", f"{self.prefix}{host}", "route", "delete", "blackhole", self._state()["controller"])
+
+    def _port(self, host: str) -> str:
+        return f"port{list(self._state()['hosts']).index(host) + 1}"
+
     def _state(self) -> dict:
         try:
             return json.loads(self.state_file.read_text(encoding="utf-8"))

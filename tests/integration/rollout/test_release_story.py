@@ -54,22 +54,6 @@ def unreachable_while(flag) -> dict:
     }
 
 
-def test_limit_without_localhost_is_refused_by_name(deploy):
-    before = deploy.snapshot()
-    run = deploy.run("release.yml", "--limit", "web1")
-    assert run.code != 0
-    assert "leave --limit away, or add localhost to it (--limit 'localhost,web1')" in run.flat
-    assert deploy.snapshot() == before
-
-
-def test_limit_that_leaves_a_host_behind_is_refused_by_name(deploy):
-    before = deploy.snapshot()
-    run = deploy.run("release.yml", "--limit", "localhost,web1")
-    assert run.code != 0
-    assert "--limit leaves out web2, web3" in run.flat
-    assert deploy.snapshot() == before
-
-
 def test_a_slice_of_an_awx_job_is_refused_by_name(deploy):
     before = deploy.snapshot()
     run = deploy.run("release.yml", "-e", "awx_job_template_name=shop", "-e", "awx_workflow_job_name=shop")
