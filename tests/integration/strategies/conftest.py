@@ -5,29 +5,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.tests.support.adhoc import isolated
+
+from lab.playbook import Run
 
 ROLE = Path(__file__).resolve().parents[3] / "roles/rolling_upgrade"
 
 
-@dataclass(frozen=True)
-class Steps:
+class Steps(Run):
     """How a playbook of steps ended, and which version the host said it had, None when it was not asked."""
-
-    code: int
-    output: str
-
-    @property
-    def flat(self) -> str:
-        """The output with every run of blanks and line ends as one blank: Ansible breaks long messages."""
-        return re.sub(r"\s+", " ", self.output)
 
     @property
     def version_now(self) -> str | None:
@@ -59,18 +51,9 @@ class Driver:
         inventory = {"all": {"hosts": {"web1": {**self.variables, **variables}}}}
         (self.folder / "steps.yml").write_text(json.dumps([{**play, "module_defaults": self.module_defaults}]))
         (self.folder / "hosts.yml").write_text(json.dumps(inventory))
-        (self.folder / "ansible.cfg").touch()
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.folder / "hosts.yml")]
         command += [str(self.folder / "steps.yml"), "-e", f"release_version={version}", *flags]
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
-            "ANSIBLE_HOME": str(self.folder / "home"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_PIPELINING": "1",
-            "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0",
-            **(env or {}),
-        }
+        environment = {**isolated(self.folder), "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0", **(env or {})}
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
         return Steps(done.returncode, done.stdout + done.stderr)
 
