@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What dnf and rpm read and write on a host; a package of a test may install below /srv.
-_FOLDERS = ("etc/dnf", "var/lib/rpm", "var/lib/dnf", "var/cache/dnf", "var/log", "srv")
+# What dnf and rpm read and write on a host, beside rpm's database; a package of a test may install below /srv.
+_FOLDERS = ("etc/dnf", "var/lib/dnf", "var/cache/dnf", "var/log", "srv")
 _SPEC = """\
 Name: {name}
 Version: {version}
@@ -53,12 +53,15 @@ class RpmHost:
 
     def __init__(self, root: Path, repository: RpmRepository) -> None:
         self.root = root
-        for folder in _FOLDERS:
+        # Debian's rpm has its database in the user's home.
+        database = subprocess.run(["rpm", "--eval", "%{_dbpath}"], check=True, capture_output=True, text=True, timeout=60)
+        folders = (*_FOLDERS, database.stdout.strip().lstrip("/"))
+        for folder in folders:
             (root / folder).mkdir(parents=True)
             Path("/", folder).mkdir(parents=True, exist_ok=True)
         repo = f"[test]\nname=test\nbaseurl=file://{repository.folder}\ngpgcheck=0\n"
         (root / "etc/dnf/dnf.conf").write_text(f"[main]\ngpgcheck=0\nkeepcache=0\ninstall_weak_deps=0\nplugins=0\n{repo}")
-        mounts = "".join(f"mount --bind {root}/{folder} /{folder}\n" for folder in _FOLDERS)
+        mounts = "".join(f"mount --bind {root}/{folder} /{folder}\n" for folder in folders)
         inside = self.root / "inside"
         inside.write_text(f'#!/bin/sh\nset -e\n{mounts}exec "$@"\n')
         inside.chmod(0o755)
