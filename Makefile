@@ -2,7 +2,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := apache2-bin haproxy iproute2 mariadb-server nginx odbc-mariadb odbc-postgresql openssh-client openssh-server postgresql tdsodbc unixodbc
-PACKAGES += busybox-static createrepo-c dnf podman python3-apt rpm runc
+STRATEGY_PACKAGES := busybox-static createrepo-c dnf podman python3-apt rpm runc
 SCENARIOS := bad_version controller_killed host_dies lb_dies limit_forgotten slow_drain two_controllers
 BENCH_PACKAGES := libdbd-pg-perl percona-toolkit postgresql-client sqitch
 
@@ -17,7 +17,10 @@ $(VENV)/.ready: requirements.txt scripts/venv
 packages:
 	@scripts/system-packages $(PACKAGES)
 
-setup: packages $(VENV)/.ready ## Install what the demo and the tests need
+setup: packages $(VENV)/.ready ## Install what the demo and most tests need
+
+strategy-packages: packages
+	@scripts/system-packages $(STRATEGY_PACKAGES)
 
 demo: setup ## Release the example shop under load (DB=postgresql, BREAK=1)
 	@PYTHONPATH=. $(BIN)/python -m lab.demo --db $(or $(DB),sqlite) $(if $(BREAK),--broken)
@@ -39,16 +42,19 @@ modules: setup ## Run the unit tests and the integration tests of the modules on
 balancers: setup ## Run the whole suite of every balancer
 	@$(BIN)/pytest -q tests/unit/lb tests/integration/lb
 
-story: setup ## Run releases with all that goes wrong on the way, and the demo
-	@$(BIN)/pytest -q tests/integration/rollout tests/integration/strategies tests/integration/demo
+story: setup strategy-packages ## Run releases with all that goes wrong on the way, and the demo
+	@$(BIN)/pytest -q tests/integration/rollout tests/integration/demo
+
+strategies: setup strategy-packages ## Run every step of the strategies on a real apt, dnf and podman
+	@$(BIN)/pytest -q tests/integration/strategies
 
 killed: setup ## Run a release whose controller is killed at every step
 	@$(BIN)/pytest -q tests/integration/kill
 
-test: setup ## Run everything, as CI does: the longest first, in two lanes
+test: setup strategy-packages ## Run everything, as CI does: the longest first, in two lanes
 	@EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j2 --output-sync=target killed story modules molecule scenarios floor sanity lint
 
-test-all: test balancers scenarios ## Run what CI runs, the whole suite of every balancer, and every scenario in full
+test-all: test balancers strategies scenarios ## Run what CI runs, the whole suite of every balancer and strategy, and every scenario in full
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }
@@ -88,4 +94,4 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 docs: $(VENV)/.ready ## Write docs/variables.md from the roles
 	@$(BIN)/python scripts/variables-doc
 
-.PHONY: help packages setup bench demo docs test test-all modules balancers story killed root molecule scenarios lint sanity unit floor lock
+.PHONY: help packages strategy-packages setup bench demo docs test test-all modules balancers story strategies killed root molecule scenarios lint sanity unit floor lock
