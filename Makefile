@@ -19,9 +19,6 @@ packages:
 
 setup: packages $(VENV)/.ready ## Install what the demo and most tests need
 
-strategy-packages: packages
-	@scripts/system-packages $(STRATEGY_PACKAGES)
-
 demo: setup ## Release the example shop under load (DB=postgresql, BREAK=1)
 	@PYTHONPATH=. $(BIN)/python -m lab.demo --db $(or $(DB),sqlite) $(if $(BREAK),--broken)
 
@@ -42,17 +39,19 @@ modules: setup ## Run the unit tests and the integration tests of the modules on
 balancers: setup ## Run the whole suite of every balancer
 	@$(BIN)/pytest -q tests/unit/lb tests/integration/lb
 
-story: setup strategy-packages ## Run releases with all that goes wrong on the way, and the demo
+story: setup ## Run releases with all that goes wrong on the way, and the demo
+	@scripts/system-packages $(STRATEGY_PACKAGES)
 	@$(BIN)/pytest -q tests/integration/rollout tests/integration/demo
 
-strategies: setup strategy-packages ## Run every step of the strategies on a real apt, dnf and podman
+strategies: setup ## Run every step of the strategies on a real apt, dnf and podman
+	@scripts/system-packages $(STRATEGY_PACKAGES)
 	@$(BIN)/pytest -q tests/integration/strategies
 
 killed: setup ## Run a release whose controller is killed at every step
 	@$(BIN)/pytest -q tests/integration/kill
 
-test: setup strategy-packages ## Run everything, as CI does: the longest first, in two lanes
-	@EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j2 --output-sync=target killed story modules molecule scenarios floor sanity lint
+test: setup ## Run everything, as CI does: the longest first, in two lanes
+	@EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j2 --output-sync=target story modules killed molecule scenarios floor sanity lint
 
 test-all: test balancers strategies scenarios ## Run what CI runs, the whole suite of every balancer and strategy, and every scenario in full
 
@@ -94,4 +93,4 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 docs: $(VENV)/.ready ## Write docs/variables.md from the roles
 	@$(BIN)/python scripts/variables-doc
 
-.PHONY: help packages strategy-packages setup bench demo docs test test-all modules balancers story strategies killed root molecule scenarios lint sanity unit floor lock
+.PHONY: help packages setup bench demo docs test test-all modules balancers story strategies killed root molecule scenarios lint sanity unit floor lock
