@@ -37,6 +37,7 @@ options:
       - Name of the pool. With O(provider=haproxy) the backend, with O(provider=nginx) the upstream, with O(provider=httpd) the
         balancer without C(balancer://), with O(provider=caddy) the C(@id) of the C(reverse_proxy) handler, with
         O(provider=envoy) the cluster, with O(provider=traefik) the service.
+      - V(*) for every pool that has the member, on each balancer; it is an error when none has.
     type: str
     required: true
   member:
@@ -158,6 +159,14 @@ EXAMPLES = r"""
     state: drain
   delegate_to: lb1
 
+- name: Drain web1 from every backend that it is a server of
+  everup.deploy.lb_member:
+    address: [/run/haproxy/admin.sock]
+    pool: '*'
+    member: web1
+    state: drain
+  delegate_to: lb1
+
 - name: Drain the websocket server for 5 min, then go on whoever is still connected
   everup.deploy.lb_member:
     address: [/run/haproxy/admin.sock]
@@ -171,7 +180,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 members:
-  description: The member on each balancer, before and after. Also returned on a time-out, with what was last seen.
+  description:
+    - The member on each balancer, and in each of its pools where all are asked for, before and after. Also returned on a
+      time-out, with what was last seen.
   returned: when every balancer was reached
   type: list
   elements: dict

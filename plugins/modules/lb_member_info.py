@@ -31,7 +31,7 @@ attributes:
     details: Only reads.
 options:
   pool:
-    description: Name of the pool. Without it, the members of all pools are returned.
+    description: Name of the pool. Without it, or with V(*), the members of all pools are returned.
     type: str
   member:
     description: Name of the one member to return. Needs O(pool).

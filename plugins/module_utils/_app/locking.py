@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .._errors import EverupError
-
-_PAUSE = 0.05  # seconds
+from .._flock import take_flock
 
 
 @contextmanager
@@ -27,21 +24,14 @@ def locked(path: Path, timeout: float) -> Iterator[None]:
     Raises:
         EverupError: another process held it all the time.
     """
-    deadline = time.monotonic() + timeout
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    holder = os.pread(handle, 64, 0).decode("ascii", "replace").strip() or "unknown"
-                    raise EverupError(
-                        f"Waited {timeout} s for the lock {path}; process {holder} of this host still holds it. "
-                        "Let it finish, or look what it hangs on."
-                    ) from None
-                time.sleep(_PAUSE)
+        if not take_flock(handle, timeout):
+            holder = os.pread(handle, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            raise EverupError(
+                f"Waited {timeout} s for the lock {path}; process {holder} of this host still holds it. "
+                "Let it finish, or look what it hangs on."
+            )
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0)
         yield

@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
 from .._errors import EverupError
-
-_LOOK_SECONDS = 0.01
+from .._flock import take_flock
 
 
 def read_text(path: Path) -> str:
@@ -58,16 +55,9 @@ def locked(address: str, folder: Path, timeout: float) -> Iterator[None]:
         EverupError: they did so for timeout seconds.
     """
     handle = os.open(folder, os.O_RDONLY)
-    deadline = time.monotonic() + timeout
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise EverupError(f"Balancer {address}: another run is changing {folder} all the time.") from None
-                time.sleep(_LOOK_SECONDS)
+        if not take_flock(handle, timeout):
+            raise EverupError(f"Balancer {address}: another run is changing {folder} all the time.")
         yield
     finally:
         os.close(handle)

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from .._errors import EverupError
 from .base import DRAIN, MAINT, READY, Balancer, Member
+
+EVERY_POOL = "*"  # in the place of a pool's name
 
 
 def read_members(
@@ -23,11 +25,14 @@ def read_members(
     """
     found = []
     for balancer in balancers:
-        seen = [balancer.get_member(pool, name)] if name else balancer.list_members(pool)
+        if name:
+            seen = [place.look() for place in _places(balancer, pool, name)]
+        else:
+            seen = balancer.list_members(None if pool == EVERY_POOL else pool)
         rows = [{"balancer": balancer.address, **_identity(member), **_facts(member)} for member in seen]
         if with_counters:
-            counted = balancer.list_counters(pool)
-            rows = [{**row, "counters": asdict(counted[row["member"]])} for row in rows]
+            counted = {pool: balancer.list_counters(pool) for pool in {row["pool"] for row in rows}}
+            rows = [{**row, "counters": asdict(counted[row["pool"]][row["member"]])} for row in rows]
         found += rows
     return found
 
@@ -49,6 +54,7 @@ def apply_state(
     Every balancer is reached, the member found on it and the right to change it seen before anything changes.
 
     Parameters:
+        pool: the pool, or EVERY_POOL for all that the member is in.
         wait: ``drain``: until no balancer has a session left. ``ready``: until every balancer's health check passes;
             a member that comes from ``maint`` is checked in ``drain`` first, because HAProxy sends requests to a
             member fresh from ``maint`` before it has checked it.
@@ -60,12 +66,13 @@ def apply_state(
     """
     if interval <= 0 or timeout < 0:
         raise EverupError("interval must be more than 0 seconds and timeout at least 0.")
-    before = _on_all(balancers, lambda balancer: balancer.get_member(pool, name))
-    differing = [balancer for balancer, member in zip(balancers, before) if member.state != state]
-    _on_all(differing, lambda balancer: balancer.check_writable(pool))
-    move = _Move(balancers, pool, name, before, timeout, interval)
+    places = [place for found in _on_all(balancers, lambda balancer: _places(balancer, pool, name)) for place in found]
+    before = _on_all(places, _Place.look)
+    differing = [place for place, member in zip(places, before) if member.state != state]
+    _on_all(differing, _Place.check_writable)
+    move = _Move(places, pool, name, before, timeout, interval)
     if check_mode:
-        move.seen = {balancer.address: replace(was, state=state) for balancer, was in zip(balancers, before)}
+        move.seen = {place: replace(was, state=state) for place, was in zip(places, before)}
     else:
         try:
             move.make(state, wait, on_timeout)
@@ -74,12 +81,57 @@ def apply_state(
     return move.result()
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A pool of a balancer that has the member.
+
+    Parameters:
+        is_one_of_many: whether the pool has to be told where the balancer is.
+    """
+
+    balancer: Balancer
+    pool: str
+    name: str
+    is_one_of_many: bool
+
+    def __str__(self) -> str:
+        return f"{self.pool} on {self.balancer.address}" if self.is_one_of_many else self.balancer.address
+
+    @property
+    def where(self) -> str:
+        """Where it is, for a sentence."""
+        return f"{f'in pool {self.pool} ' if self.is_one_of_many else ''}on balancer {self.balancer.address}"
+
+    def look(self) -> Member:
+        return self.balancer.get_member(self.pool, self.name)
+
+    def check_writable(self) -> None:
+        self.balancer.check_writable(self.pool)
+
+    def set_state(self, state: str) -> None:
+        self.balancer.set_state(self.pool, self.name, state)
+
+
+def _places(balancer: Balancer, pool: str, name: str) -> list[_Place]:
+    """Return where a member is; EverupError when it is in no pool and every one was asked for."""
+    if pool != EVERY_POOL:
+        return [_Place(balancer, pool, name, False)]
+    members = balancer.list_members()
+    places = [_Place(balancer, member.pool, name, True) for member in members if member.name == name]
+    if not places:
+        known = ", ".join(sorted({member.name for member in members})) or "none"
+        raise EverupError(f"No pool on balancer {balancer.address} has a member {name}; the members are: {known}.")
+    return places
+
+
 class _Move:
     """One member on its way to a state: what it was, what has been changed, what was last seen, and the time left."""
 
-    def __init__(self, balancers, pool, name, before, timeout, interval) -> None:
-        self.balancers, self.pool, self.name = balancers, pool, name
-        self.before = {balancer.address: member for balancer, member in zip(balancers, before)}
+    def __init__(self, places: list[_Place], pool, name, before, timeout, interval) -> None:
+        self.places = places
+        self.header = f"{pool}/{name}"
+        self.member = f"Member {name} of {'every pool' if pool == EVERY_POOL else f'pool {pool}'}"
+        self.before = dict(zip(places, before))
         self.seen = dict(self.before)
         self.timeout, self.interval = timeout, interval
         self.started = time.monotonic()
@@ -89,10 +141,10 @@ class _Move:
     def make(self, state: str, wait: bool, on_timeout: str) -> None:
         """Go to the state, and wait for it where asked."""
         if state == READY and wait:
-            self._set(DRAIN, [balancer for balancer in self.balancers if self._state(balancer) == MAINT])
-            if any(self._state(balancer) != READY for balancer in self.balancers):
+            self._set(DRAIN, [place for place in self.places if self._state(place) == MAINT])
+            if any(self._state(place) != READY for place in self.places):
                 self._wait_healthy()
-        self._set(state, [balancer for balancer in self.balancers if self._state(balancer) != state])
+        self._set(state, [place for place in self.places if self._state(place) != state])
         if state == READY and wait:
             self._wait_serving()
         elif state == DRAIN and wait:
@@ -102,23 +154,23 @@ class _Move:
 
     def result(self) -> dict:
         """Return what a module returns. ``changed`` is about administrative states only, never about counters."""
-        states_before = {address: member.state for address, member in self.before.items()}
-        states_after = {address: member.state for address, member in self.seen.items()}
+        states_before = {str(place): member.state for place, member in self.before.items()}
+        states_after = {str(place): member.state for place, member in self.seen.items()}
         result = {
             "changed": states_before != states_after,
             "members": [
                 {
-                    "balancer": address,
+                    "balancer": place.balancer.address,
                     **_identity(was),
                     "before": _facts(was),
-                    "after": _facts(self.seen[address]),
+                    "after": _facts(self.seen[place]),
                 }
-                for address, was in self.before.items()
+                for place, was in self.before.items()
             ],
             "waited_seconds": round(self.waited, 2),
             "diff": {
-                "before_header": f"{self.pool}/{self.name}",
-                "after_header": f"{self.pool}/{self.name}",
+                "before_header": self.header,
+                "after_header": self.header,
                 "before": states_before,
                 "after": states_after,
             },
@@ -136,7 +188,7 @@ class _Move:
         if not pending:
             return
         said = (
-            f"Member {self.name} of pool {self.pool} is not drained after {self.timeout:g} s: "
+            f"{self.member} is not drained after {self.timeout:g} s: "
             f"last seen {_listed(pending)}. New sessions are stopped, running ones were not cut, and it stays in drain."
         )
         if on_timeout != "proceed":
@@ -150,7 +202,7 @@ class _Move:
         pending = self._wait(lambda member: member.healthy, lambda member: member.health)
         if pending:
             raise EverupError(
-                f"Member {self.name} of pool {self.pool} is not healthy after {self.timeout:g} s: "
+                f"{self.member} is not healthy after {self.timeout:g} s: "
                 f"last seen {_listed(pending)}. It is kept out of the pool, so that no new session meets it. "
                 "Look at the application's log and at the balancer's health check."
             )
@@ -166,58 +218,58 @@ class _Move:
         )
         if pending:
             raise EverupError(
-                f"Member {self.name} of pool {self.pool} is ready but does not serve after {self.timeout:g} s: "
+                f"{self.member} is ready but does not serve after {self.timeout:g} s: "
                 f"last seen {_listed(pending)}. Look at the application's log and at the balancer's health check."
             )
 
     def _wait(self, done, describe, held: tuple = ()) -> dict:
-        """Look until done(member) on every balancer; return who was not, by address, when time is up.
+        """Look until done(member) on every balancer; return who was not, by place, when time is up.
 
         A balancer that does not answer is asked again until then: it may be reloading. A member that left every state
         in ``held`` ends the wait at once: somebody else acts on it, or a reload forgot it.
         """
         while True:
             pending = {}
-            for balancer in self.balancers:
+            for place in self.places:
                 try:
-                    member = balancer.get_member(self.pool, self.name)
+                    member = place.look()
                 except EverupError as error:
-                    pending[balancer.address] = str(error)
+                    pending[place] = str(error)
                     continue
-                self.seen[balancer.address] = member
+                self.seen[place] = member
                 if held and member.state not in held:
                     raise EverupError(
-                        f"Member {self.name} of pool {self.pool} went back to {member.state} on balancer "
-                        f"{balancer.address} while it drained ({member.sessions} sessions): the balancer was reloaded "
+                        f"{self.member} went back to {member.state} {place.where} "
+                        f"while it drained ({member.sessions} sessions): the balancer was reloaded "
                         "without its server state file, or somebody else changed it. Find out who before trying again."
                     )
                 if not done(member):
-                    pending[balancer.address] = describe(member)
+                    pending[place] = describe(member)
             self.waited = time.monotonic() - self.started
             left = self.timeout - self.waited
             if not pending or left <= 0:
                 return pending
             time.sleep(min(self.interval, left))
 
-    def _set(self, state: str, balancers: list[Balancer]) -> None:
-        for balancer in balancers:
-            balancer.set_state(self.pool, self.name, state)
-            self.seen[balancer.address] = replace(self.seen[balancer.address], state=state)
+    def _set(self, state: str, places: list[_Place]) -> None:
+        for place in places:
+            place.set_state(state)
+            self.seen[place] = replace(self.seen[place], state=state)
 
     def _look(self) -> None:
-        for balancer in self.balancers:
-            self.seen[balancer.address] = balancer.get_member(self.pool, self.name)
+        for place in self.places:
+            self.seen[place] = place.look()
 
-    def _state(self, balancer: Balancer) -> str:
-        return self.seen[balancer.address].state
+    def _state(self, place: _Place) -> str:
+        return self.seen[place].state
 
 
-def _on_all(balancers: list[Balancer], ask) -> list:
-    """Return ask(balancer) of each; when any fails, say so of every one that did, and that nothing was changed."""
+def _on_all(asked: list, ask) -> list:
+    """Return ask() of each; when any fails, say so of every one that did, and that nothing was changed."""
     answers, errors = [], []
-    for balancer in balancers:
+    for one in asked:
         try:
-            answers.append(ask(balancer))
+            answers.append(ask(one))
         except EverupError as error:
             errors.append(str(error))
     if errors:
@@ -237,4 +289,4 @@ def _facts(member: Member) -> dict:
 
 
 def _listed(pending: dict) -> str:
-    return "; ".join(f"{seen} on balancer {address}" for address, seen in pending.items())
+    return "; ".join(f"{seen} {place.where}" for place, seen in pending.items())

@@ -156,9 +156,26 @@ def test_silent_balancer_fails_within_its_bound(lb, silent_address):
 
 
 @pytest.mark.core
+def test_a_member_of_several_pools_is_moved_in_all_of_them_at_once(lb, rig):
+    foreseen = lb.move(rig, "drain", pool="*", check_mode=True)
+    result = lb.move(rig, "drain", pool="*")
+    assert foreseen["changed"] and result["changed"]
+    assert [(member["pool"], member["after"]["state"]) for member in result["members"]] == [("shop", "drain"), ("solo", "drain")]
+    at = {f"shop on {rig.address}", f"solo on {rig.address}"}
+    assert set(result["diff"]["after"]) == set(foreseen["diff"]["after"]) == at
+    states = {(member["pool"], member["member"]): member["state"] for member in lb.info(rig, pool="*")["members"]}
+    assert states == {("shop", "web1"): "drain", ("shop", "web2"): "ready", ("solo", "web1"): "drain"}
+    lb.move(rig, "ready", pool="*")
+    assert not lb.move(rig, "ready", pool="*")["changed"]
+    assert {member["state"] for member in lb.info(rig, pool="*", member="web1")["members"]} == {"ready"}
+    with pytest.raises(EverupError, match=r"No pool on balancer .* has a member web9; the members are: web1, web2"):
+        lb.move(rig, "drain", pool="*", member="web9")
+
+
+@pytest.mark.core
 def test_info_counts_what_a_member_answered_or_says_that_it_cannot(lb, rig):
     if not rig.counts_answers:
-        with pytest.raises(EverupError, match=f"{re.escape(rig.address)} does not tell how many requests"):
+        with pytest.raises(EverupError, match=rf"{re.escape(rig.address)} does not tell how many requests"):
             lb.info(rig, pool="solo", counters=True)
         return
     before = lb.facts(rig, pool="solo", counters=True)["counters"]

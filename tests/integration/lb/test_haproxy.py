@@ -1,9 +1,10 @@
 # Copyright: Contributors to the everup.deploy project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is HAProxy's own: inherited states, members without a check, forgotten drains, strange answers."""
+"""What is HAProxy's own: inherited states, weights, agents, members without a check, forgotten drains, strange answers."""
 
 from __future__ import annotations
 
+import socketserver
 import threading
 import time
 
@@ -15,6 +16,31 @@ from ansible_collections.everup.deploy.plugins.module_utils._errors import Everu
 def rig_class(request, rig_classes):
     """Only HAProxy here."""
     return rig_classes[request.param]
+
+
+class Agent(socketserver.ThreadingTCPServer):
+    """What HAProxy asks for an agent check: ``says`` is its answer."""
+
+    daemon_threads = True
+    says = "up\n"
+
+    @property
+    def port(self) -> int:
+        return self.server_address[1]
+
+
+class _Answer(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(self.server.says.encode())
+
+
+@pytest.fixture
+def agent():
+    """A running agent."""
+    with Agent(("127.0.0.1", 0), _Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 def test_member_disabled_in_the_configuration_can_be_put_back(lb, start_rig):
@@ -39,6 +65,41 @@ def test_member_of_weight_0_is_ready_but_serves_nobody(lb, start_rig):
     lb.eventually(lambda: lb.facts(rig)["healthy"])
     with pytest.raises(EverupError, match="weight 0: no new session"):
         lb.move(rig, "ready", timeout=0)
+
+
+def test_a_weight_that_was_set_by_hand_outlives_drain_and_ready(lb, start_rig):
+    rig = start_rig(server_options={"shop/web1": "check weight 100"})
+    rig.server.command("set weight shop/web1 40%")
+    lb.move(rig, "drain")
+    lb.move(rig, "ready")
+    assert "40 (initial 100)" in rig.server.command("get weight shop/web1")
+
+
+def test_a_slow_start_is_left_to_haproxy(lb, start_rig, apps):
+    """A member that was down begins with a part of its weight; ready does not wait for all of it, and takes none of it away."""
+    rig = start_rig(server_options={"shop/web1": "check weight 100 slowstart 60s", "shop/web2": "check weight 100"})
+    lb.eventually(lambda: lb.facts(rig)["healthy"])
+    lb.move(rig, "maint")
+    assert lb.move(rig, "ready")["members"][0]["after"]["serving"]
+    assert 0 < lb.facts(rig)["weight"] < 100
+    assert lb.facts(rig, member="web2")["weight"] == 100
+
+
+def test_what_an_agent_says_is_respected(lb, start_rig, agent):
+    """The agent of a member may take it out and give it a weight, and has the last word."""
+    options = f"check weight 100 agent-check agent-port {agent.port} agent-inter 50ms"
+    rig = start_rig(server_options={"shop/web1": options})
+    agent.says = "75%\n"
+    lb.eventually(lambda: lb.facts(rig)["weight"] == 75)
+    lb.move(rig, "drain")
+    lb.move(rig, "ready")
+    lb.eventually(lambda: lb.facts(rig)["weight"] == 75)
+    agent.says = "drain\n"
+    lb.eventually(lambda: not lb.facts(rig)["serving"])
+    lb.move(rig, "ready", wait=False)
+    lb.eventually(lambda: not lb.facts(rig)["serving"])
+    agent.says = "ready\n"
+    lb.eventually(lambda: lb.facts(rig)["serving"])
 
 
 def test_state_inherited_from_a_tracked_server_fails_and_says_so(lb, start_rig):
