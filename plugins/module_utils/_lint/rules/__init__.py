@@ -1,0 +1,5 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The rules, one file a family; importing this package registers all of them."""
+
+from __future__ import annotations
