@@ -68,10 +68,10 @@ maintenance         action: VACUUM FULL, VACUUM, CLUSTER, ANALYZE, OPTIMIZE, ...
 other               name: the statement's first words
 ==================  =========================================================================================================
 
-Each fact of an ALTER TABLE, CREATE INDEX or DROP INDEX of MySQL and MariaDB has the ``algorithm``, ``lock`` and ``wait``
-of the statement in its values where they are written, in upper case; ADD INDEX, DROP INDEX and ADD PRIMARY KEY within ALTER TABLE are create_index,
-drop_index and add_constraint there. Facts about queries (``reads``, ``hints``) also come from the bodies of views and routines; whatever such a body does when it is
-called is not a fact of the script.
+Each fact of an ALTER TABLE, CREATE INDEX or DROP INDEX of MySQL and MariaDB has the ``algorithm``, ``lock`` and ``wait`` of the
+statement in its values where they are written, in upper case; ADD INDEX, DROP INDEX and ADD PRIMARY KEY within ALTER TABLE are
+create_index, drop_index and add_constraint there. Facts about queries (``reads``, ``hints``) also come from the bodies of views
+and routines; whatever such a body does when it is called is not a fact of the script.
 """
 
 from __future__ import annotations
