@@ -26,6 +26,20 @@ _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """A lint rule that a script waives.
+
+    Attributes:
+        rule, reason: as written.
+        line: where; 0 in front of the first statement, where it holds for the whole script.
+    """
+
+    rule: str
+    reason: str
+    line: int
+
+
+@dataclass(frozen=True)
 class Directives:
     """What a script's header asks for.
 
@@ -33,7 +47,7 @@ class Directives:
         transaction: false for ``transaction=none``: each statement commits by itself.
         lock_timeout, statement_timeout: seconds, or None for the caller's value.
         idempotent: every statement may safely run twice.
-        allow: lint rules that are waived, with the reason given.
+        allow: the lint rules that are waived.
         after: names of the repeatable scripts that this one comes after.
         until: for assertions, the version whose contract ends them; None for never.
     """
@@ -42,7 +56,7 @@ class Directives:
     lock_timeout: float | None = None
     statement_timeout: float | None = None
     idempotent: bool = False
-    allow: dict = field(default_factory=dict)
+    allow: tuple = ()
     after: tuple = ()
     until: str | None = None
 
@@ -168,7 +182,7 @@ def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
         return Directives()
     places = Places(text)
     values: dict = {}
-    allow: dict = {}
+    allow: list[Allowance] = []
     after: list[str] = []
     in_header = True
     for token in tokens(text, lexis, source):
@@ -180,7 +194,7 @@ def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
                 name, value = _directive(match.group("body"), source, places.of(token.start))
                 if name == "allow":
                     rule, _space, reason = value.partition(" ")
-                    allow[rule] = reason.strip()
+                    allow.append(Allowance(rule, reason.strip(), 0 if in_header else places.of(token.start)[0]))
                 elif name == "after" and in_header:
                     after.append(value)
                 elif not in_header:
@@ -195,7 +209,7 @@ def read_directives(text: str, lexis: Lexis, source: str) -> Directives:
                     values[name] = value
         elif token.kind != "space":
             in_header = False
-    return Directives(allow=allow, after=tuple(after), **values)
+    return Directives(allow=tuple(allow), after=tuple(after), **values)
 
 
 def _directive(body: str, source: str, place: tuple[int, int]) -> tuple[str, object]:
@@ -242,7 +256,16 @@ def load_script(path: Path, source: str, lexis: Lexis, placeholders: dict) -> Sc
         data = path.read_bytes()
     except OSError as error:
         raise ScriptError(source, 1, 1, f"cannot be read: {error.strerror}") from None
-    text = decode(data, source)
+    return parse_script(decode(data, source), source, lexis, placeholders)
+
+
+def parse_script(text: str, source: str, lexis: Lexis, placeholders: dict | None = None) -> Script:
+    """Check and split the text of a script; see load_script for the parameters.
+
+    Raises:
+        ScriptError: it cannot be substituted or split; names file, line and column.
+    """
+    placeholders = placeholders or {}
     substituted = substitute(text, placeholders, source)
     directives = read_directives(substituted, lexis, source)
     statements: list[Statement] = (split_batches if lexis.batches else split)(substituted, lexis, source)

@@ -180,7 +180,8 @@ class ScriptFacts:
         version: of its file name; empty for a repeatable script.
         transaction: it runs in one transaction (an engine whose DDL commits by itself never does).
         idempotent: its header says that every statement may run twice.
-        allow: the rules its comments waive, each (rule, reason, line).
+        allow: the rules its comments waive, as of :class:`.._db.script.Allowance`.
+        ends: the last line of each statement (of each batch, on SQL Server).
         facts: in the order of the text.
         unread: what could not be read.
     """
@@ -191,6 +192,7 @@ class ScriptFacts:
     transaction: bool = True
     idempotent: bool = False
     allow: tuple = ()
+    ends: tuple = ()
     facts: tuple = ()
     unread: tuple = ()
 

@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.engines.postgresql import PostgresqlEngine
 from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import ScriptError
 from ansible_collections.everup.deploy.plugins.module_utils._db.script import (
+    Allowance,
     Directives,
     checksum,
     decode,
@@ -85,7 +86,7 @@ def test_each_directive():
         lock_timeout=5,
         statement_timeout=60,
         idempotent=True,
-        allow={"drop-column": "nobody reads it", "rename": "it's ours"},
+        allow=(Allowance("drop-column", "nobody reads it", 0), Allowance("rename", "it's ours", 8)),
     )
 
 
