@@ -13,7 +13,8 @@ from .._db.script import Allowance, Script, parse_script
 from . import rules  # noqa: F401 - importing them registers them
 from .facts import Fact, ScriptFacts, Unread
 from .parse import Parser, read_facts
-from .rule import ERROR, EXPAND, NOTICE, RULES, WARNING, Context, Live, Rule, Target
+from .rule import ERROR, EXPAND, NOTICE, REPEATABLE, RULES, WARNING, Context, Live, Rule, Target
+from .rules.definitions import next_version
 
 UNPARSABLE, UNUSED, UNKNOWN = "unparsable", "unused-suppression", "unknown-suppression"
 # A statement of these that nobody can read may do anything to the schema.
@@ -81,7 +82,8 @@ def _finding(script: ScriptFacts, fact: Fact, rule: Rule, message: str, context:
     if is_harmless:
         message = f"{message} ({fact.table} has about {context.rows(fact.table)} rows)"
     instead = rule.instead.get(context.target.engine, "")
-    for name, value in (("table", fact.table), ("name", fact.name), ("to", fact.to), ("type", fact.spec.type)):
+    said = {"table": fact.table, "name": fact.name, "to": fact.to, "type": fact.spec.type, "next": next_version(fact.name)}
+    for name, value in said.items():
         instead = instead.replace(f"{{{name}}}", value or name)
     severity = NOTICE if is_harmless else rule.severity
     return Finding(script.source, fact.line, fact.column, rule.name, severity, message, rule.why, instead)
@@ -134,6 +136,7 @@ def _idle(script: ScriptFacts, found: list[Finding]) -> Iterator[Finding]:
 def lint_scripts(
     scripts: Iterable[ScriptFacts],
     target: Target,
+    pending: set | None = None,
     live: Live | None = None,
     sources: dict | None = None,
     settings: dict | None = None,
@@ -141,7 +144,9 @@ def lint_scripts(
     """Return what is wrong with scripts that will run one after the other, script by script.
 
     Parameters:
-        scripts: those to be judged, every phase in its order.
+        scripts: of every phase, in their order.
+        pending: the names of those that have not run yet, which go out together; only they are judged. None when nobody knows:
+            then each script is judged as if it went out alone, after those in front of it.
         target: the server they are for.
         live: its schema, where there is a connection.
         sources, settings: see Context.
@@ -152,13 +157,16 @@ def lint_scripts(
         by_phase.setdefault(script.phase, []).append(script)
     found: list[Finding] = []
     for script in scripts:
+        if pending is not None and script.source not in pending:
+            continue
         siblings = by_phase[script.phase]
+        before = siblings[: next(i for i, other in enumerate(siblings) if other is script)]
         context = Context(
             target,
             script,
-            before=tuple(siblings[: next(i for i, other in enumerate(siblings) if other is script)]),
+            before=tuple(other for other in before if pending is not None and other.source in pending),
             expand=tuple(by_phase.get(EXPAND, ())),
-            repeatable=tuple(by_phase.get("repeatable", ())),
+            repeatable=tuple(by_phase.get(REPEATABLE, ())),
             live=live,
             sources=sources or {},
             settings=settings or {},
@@ -179,6 +187,7 @@ def lint_sql(
     phase: str = EXPAND,
     transaction: bool = True,
     before: str = "",
+    past: str = "",
     live: Live | None = None,
     parser: Parser | None = None,
 ) -> list[Finding]:
@@ -189,7 +198,8 @@ def lint_sql(
         target: the server it is for.
         phase: which it stands in.
         transaction: false as with ``-- everup: transaction=none``.
-        before: an earlier script of the phase.
+        before: an earlier script of the phase, which goes out with it.
+        past: an expand script that has run long ago.
         live: the live schema.
         parser: for the target's engine; one is made when there is none.
 
@@ -199,8 +209,13 @@ def lint_sql(
     parser = parser or Parser(target.engine)
     lexis = engine_class(target.engine).lexis
     scripts = []
-    for name, sql in (("0000_before.sql", before), ("0001_script.sql", text)):
+    for name, sql, of_phase in (
+        ("0000_past.sql", past, EXPAND),
+        ("0001_before.sql", before, phase),
+        ("0002_script.sql", text, phase),
+    ):
         if sql:
-            facts = facts_of(parse_script(sql, name, lexis), target.engine, phase, name[:4], parser)
+            facts = facts_of(parse_script(sql, name, lexis), target.engine, of_phase, name[:4], parser)
             scripts.append(facts if transaction else replace(facts, transaction=False))
-    return [finding for finding in lint_scripts(scripts, target, live) if finding.source == "0001_script.sql"]
+    pending = {script.source for script in scripts if script.source != "0000_past.sql"}
+    return [finding for finding in lint_scripts(scripts, target, pending, live) if finding.source == "0002_script.sql"]

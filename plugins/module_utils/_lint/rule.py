@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable
 
-from .facts import Fact, ScriptFacts, same_name
+from .facts import Column, Fact, ScriptFacts, same_name
 
 ERROR, WARNING, NOTICE = "error", "warning", "notice"
 SEVERITIES = (NOTICE, WARNING, ERROR)
@@ -63,12 +63,14 @@ class Live:
         columns: per table, ``{column: {type, nullable, default}}``, in their order.
         constraints: per table, ``{constraint: {type, columns}}``.
         modules: the text of each view, procedure, function and trigger by ``schema.name``.
+        definitions: the facts of those modules that a script is about to define anew, likewise.
     """
 
     rows: dict = field(default_factory=dict)
     columns: dict = field(default_factory=dict)
     constraints: dict = field(default_factory=dict)
     modules: dict = field(default_factory=dict)
+    definitions: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Context:
         target: the server.
         script: the script that the fact stands in.
         before: the scripts of the same phase in front of it, in order, as far as they are still to run.
-        expand: every expand script of the folder; repeatable: every repeatable script.
+        expand: every expand script of the folder, in order; repeatable: every repeatable script.
         live: the live schema, when there is a connection.
         sources: text of the application by file name, where it is configured.
         settings: long_tables (names that are large although nobody can count), timeouts (the runner sets lock time-outs) ...
@@ -99,15 +101,31 @@ class Context:
         return self.script.phase
 
     def earlier(self, fact: Fact) -> list[Fact]:
-        """Return the facts in front of one in its script."""
-        return [other for other in self.script.facts if (other.line, other.column) < (fact.line, fact.column)]
+        """Return the facts in front of one, in its script and in those before it."""
+        here = [other for other in self.script.facts if (other.line, other.column) < (fact.line, fact.column)]
+        return [*(other for script in self.before for other in script.facts), *here]
+
+    def later(self, fact: Fact) -> list[Fact]:
+        """Return the facts behind one in its script."""
+        return [other for other in self.script.facts if (other.line, other.column) > (fact.line, fact.column)]
+
+    def is_made(self, fact: Fact, *kinds: str) -> bool:
+        """Return whether scripts that are still to run make a fact's object in front of it, so that nobody uses it yet.
+
+        Parameters:
+            kinds: of facts that make it, such as create_view.
+        """
+        return any(
+            other.kind in kinds and same_name(other.name, fact.name) and not other.has("or_replace", "if_not_exists")
+            for other in self.earlier(fact)
+        )
 
     def is_new(self, table: str, fact: Fact | None = None) -> bool:
         """Return whether a table is made by these scripts, before the fact where one is given, so that nobody uses it yet."""
         if not table or table.startswith(("#", "@")):
             return bool(table)
-        facts = self.earlier(fact) if fact else list(self.script.facts)
-        facts = [other for script in self.before for other in script.facts] + facts
+        everything = [other for script in (*self.before, self.script) for other in script.facts]
+        facts = self.earlier(fact) if fact else everything
         made = [other for other in facts if other.kind in ("create_table", "drop_table", "rename_table", "select")]
         for other in reversed(made):
             if other.kind == "create_table" or (other.kind == "select" and other.has("into")):
@@ -139,6 +157,45 @@ class Context:
                 return columns.get(column.lower())
         return None
 
+    def past(self, fact: Fact) -> list[Fact]:
+        """Return what is in front of a fact, and what expand scripts did that have run already."""
+        scripts = [script for script in self.expand if script not in self.before and script is not self.script]
+        return [other for script in scripts if self._is_past(script) for other in script.facts] + self.earlier(fact)
+
+    def column_before(self, table: str, name: str, fact: Fact) -> Column | None:
+        """Return a column as it is before a fact, as far as scripts or the live schema tell; None when nobody knows."""
+        for other in reversed(self.past(fact)):
+            if other.kind in ("create_table", "add_column", "alter_column") and same_name(other.table, table):
+                found = next((column for column in other.columns if column.name.lower() == name.lower()), None)
+                if found and (found.type or other.kind != "alter_column"):
+                    return found
+        live = self.live_column(table, name)
+        if live is None:
+            return None
+        flags = (() if live.get("nullable", True) else ("not_null",)) + (("default",) if live.get("default") else ())
+        return Column(name, str(live.get("type", "")).upper(), flags, str(live.get("default") or ""))
+
+    def _is_past(self, script: ScriptFacts) -> bool:
+        """Return whether an expand script has run before this one: all of them, for a contract or repeatable script."""
+        sources = [other.source for other in self.expand]
+        return self.phase != EXPAND or sources.index(script.source) < sources.index(self.script.source)
+
+    def is_new_column(self, table: str, name: str, fact: Fact) -> bool:
+        """Return whether scripts that are still to run add a column in front of a fact, so that the old version ignores it."""
+        return self.is_new(table, fact) or any(
+            other.kind == "add_column" and same_name(other.table, table) and other.name.lower() == name.lower()
+            for other in self.earlier(fact)
+        )
+
+    def definition_before(self, fact: Fact) -> Fact | None:
+        """Return the definition of a view or routine that a fact replaces, as far as scripts or the live schema tell."""
+        base = fact.kind.partition("_")[2]
+        for other in reversed(self.past(fact)):
+            if other.kind in (f"create_{base}", f"alter_{base}") and same_name(other.name, fact.name):
+                return other
+        found = (self.live.definitions if self.live else {}).items()
+        return next((other for name, other in found if same_name(name, fact.name)), None)
+
     @property
     def in_transaction(self) -> bool:
         """Whether the script runs in a transaction of the runner."""
@@ -158,7 +215,8 @@ class Rule:
         engines, phases: where it applies.
         kinds: the kinds of facts it is asked about; ``script`` for once a script, with a fact of that kind at its first line.
         why: what happens to users or data otherwise: which lock, how long, which version.
-        instead: how to do it instead, as SQL, by engine. ``{table}``, ``{name}``, ``{to}`` and ``{type}`` are the fact's.
+        instead: how to do it instead, as SQL, by engine. ``{table}``, ``{name}``, ``{to}`` and ``{type}`` are the fact's,
+            ``{next}`` is the name with its version number raised.
         check: returns what is wrong, one sentence about this very statement, or None.
         scales: the harm grows with the table: on one that is known to be small an error or warning becomes a notice.
         peers: the rules of other linters that it covers, as ``squawk:name``, ``strong_migrations:name``, ``atlas:code``.

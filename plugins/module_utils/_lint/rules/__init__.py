@@ -3,3 +3,5 @@
 """The rules, one file a family; importing this package registers all of them."""
 
 from __future__ import annotations
+
+from . import contract, definitions, expand_drops, expand_renames, expand_requirements  # noqa: F401 - that registers them
