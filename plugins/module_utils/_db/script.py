@@ -75,6 +75,11 @@ class Script:
     statements: tuple
     placeholders: dict = field(default_factory=dict, repr=False)
 
+    @property
+    def placeholders_used(self) -> bool:
+        """Whether values of placeholders stand in the statements."""
+        return any(f"${{{name}}}" in self.text for name in self.placeholders)
+
     def line(self, number: int) -> str:
         """Return one line of the text as it was written, without the space around it."""
         return self.text.split("\n")[number - 1].strip()

@@ -175,10 +175,28 @@ def lint_scripts(
     return found
 
 
-def facts_of(script: Script, engine: str, phase: str, version: str, parser: Parser) -> ScriptFacts:
-    """Return a script's facts with what its comments waive."""
+def facts_of(script: Script, engine: str, phase: str, version: str, read: Parser | tuple) -> ScriptFacts:
+    """Return everything that rules need to know of a script.
+
+    Parameters:
+        script: read and split.
+        engine: one of DIALECTS.
+        phase, version: see ScriptFacts.
+        read: a parser for this engine, or the facts and the unread places that an earlier parse has left.
+    """
+    facts, unread = read_facts(script, engine, read) if isinstance(read, Parser) else read
     ends = tuple(sorted({statement.line + statement.text.strip().count("\n") for statement in script.statements}))
-    return replace(read_facts(script, engine, phase, version, parser), allow=script.directives.allow, ends=ends)
+    return ScriptFacts(
+        source=script.source,
+        phase=phase,
+        version=version,
+        transaction=script.directives.transaction and engine_class(engine).transactional_ddl,
+        idempotent=script.directives.idempotent,
+        allow=script.directives.allow,
+        ends=ends,
+        facts=tuple(facts),
+        unread=tuple(unread),
+    )
 
 
 def lint_sql(

@@ -13,13 +13,14 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import metadata
 from typing import Iterator
 
 from .._db.connection import engine_class
 from .._db.lexis import Lexis, ScriptError, Statement
 from .._db.script import Script
 from .collect import Collector, Setting
-from .facts import ScriptFacts
+from .facts import Fact, Unread
 from .read import StatementReader
 from .segments import segments_of_batch, segments_of_block
 from .tokens import Token, read_tokens
@@ -97,14 +98,20 @@ def _budget(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def read_facts(script: Script, engine: str, phase: str, version: str, parser: Parser) -> ScriptFacts:
-    """Return everything that rules need to know of a script.
+def parser_version() -> str:
+    """Return sqlfluff's version, empty when it is not installed."""
+    try:
+        return metadata.version("sqlfluff")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def read_facts(script: Script, engine: str, parser: Parser) -> tuple[list[Fact], list[Unread]]:
+    """Return what a script does in the order of its text, and what could not be read of it.
 
     Parameters:
         script: read and split.
         engine: one of DIALECTS.
-        phase: see ScriptFacts.
-        version: of its file name.
         parser: for this engine.
     """
     reading = _Reading(engine, parser)
@@ -114,16 +121,7 @@ def read_facts(script: Script, engine: str, phase: str, version: str, parser: Pa
         if place not in seen:  # GO 5 runs one batch five times
             seen.add(place)
             reading.read(statement, number)
-    out = reading.out
-    return ScriptFacts(
-        source=script.source,
-        phase=phase,
-        version=version,
-        transaction=script.directives.transaction and engine_class(engine).transactional_ddl,
-        idempotent=script.directives.idempotent,
-        facts=tuple(sorted(out.facts, key=lambda fact: (fact.line, fact.column))),
-        unread=tuple(out.unread),
-    )
+    return sorted(reading.out.facts, key=lambda fact: (fact.line, fact.column)), reading.out.unread
 
 
 class _Reading:

@@ -57,6 +57,8 @@ def _is_replaced(fact: Fact, context: Context) -> bool:
     for script in context.expand:
         if script.version == context.script.version and any(_concerns(other, fact) for other in script.facts):
             return True
+    if _is_help(fact, context):
+        return True
     base = re.sub(r"_\d+$", "", bare(fact.name))
     made = [other for script in (*context.expand, *context.repeatable) for other in script.facts]
     return any(
@@ -64,6 +66,19 @@ def _is_replaced(fact: Fact, context: Context) -> bool:
         and bare(other.name) != bare(fact.name)
         and re.fullmatch(rf"{re.escape(base)}_\d+", bare(other.name))
         for other in made
+    )
+
+
+def _is_help(fact: Fact, context: Context) -> bool:
+    """Return whether an expand script made a trigger, or a trigger's function, that only kept both versions in step."""
+    return any(
+        same_name(other.name, fact.name)
+        and (
+            other.kind == "create_trigger"
+            or (other.kind == "create_routine" and other.values.get("returns", "").upper() == "TRIGGER")
+        )
+        for script in context.expand
+        for other in script.facts
     )
 
 
