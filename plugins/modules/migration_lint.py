@@ -9,15 +9,15 @@ module: migration_lint
 short_description: Say what scripts would break, block or lose, before any of them runs
 version_added: 0.2.0
 description:
-  - Reads the scripts of a migrations folder with the grammar of their engine and holds them against rules that know the phase, the
-    engine, its version and edition, and, with O(live), the schema and the size of its tables.
+  - Reads the scripts of a migrations folder with the grammar of their engine and holds them against rules that know the phase,
+    the engine, its version and edition, and, with O(live), the schema and the size of its tables.
   - Statements behind C(IF NOT EXISTS) guards, in C(DO) blocks and in literals that are executed are looked into. What nobody can
     read is itself a finding.
-  - A script waives a rule with C(-- everup:) C(allow=<rule> <reason>), in front of its first statement for all of it, elsewhere for the
-    statement at or below the comment. A suppression that waives nothing is a finding.
+  - A script waives a rule with C(-- everup:) C(allow=<rule> <reason>), in front of its first statement for all of it, elsewhere
+    for the statement at or below the comment. A suppression that waives nothing is a finding.
   - C(docs/rules.md) lists the rules, with the reason for each and what to do instead.
-  - What a script was read into is kept by checksum, so that an unchanged script is not parsed again; scripts with values of O(placeholders)
-    in them are not kept.
+  - What a script was read into is kept by checksum, so that an unchanged script is not parsed again; scripts with values of
+    O(placeholders) in them are not kept.
 author: everup.deploy contributors (@everup)
 extends_documentation_fragment:
   - everup.deploy.attributes
@@ -34,15 +34,20 @@ requirements:
 options:
   live:
     description:
-      - Ask the database as well. Then only scripts that have not run there are judged, its version and edition count, small tables
-        weigh less, columns have a type and a size, and views and routines are compared with what they are now.
+      - Ask the database as well. Then only scripts that have not run there are judged, its version and edition count, small
+        tables weigh less, columns have a type and a size, and views and routines are compared with what they are now.
       - Reads catalogs only.
     type: bool
     default: false
-  phase:
-    description: Judge the scripts of this phase alone.
-    type: str
+  phases:
+    description:
+      - Judge the scripts of these phases.
+      - With O(live), contract scripts are best judged when they are about to run. Before the release has gone out, what
+        they drop is still used.
+    type: list
+    elements: str
     choices: [expand, contract, repeatable]
+    default: [expand, contract, repeatable]
   since:
     description: Judge scripts beyond this version alone; those up to it count as having run.
     type: str

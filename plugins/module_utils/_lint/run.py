@@ -23,7 +23,7 @@ from .report import FORMATS, summary
 from .rule import CONTRACT, EXPAND, PHASES, REPEATABLE, SEVERITIES, Context, Live, Target
 
 LINT_SPEC = {
-    "phase": {"type": "str", "choices": list(PHASES)},
+    "phases": {"type": "list", "elements": "str", "choices": list(PHASES), "default": list(PHASES)},
     "since": {"type": "str"},
     "live": {"type": "bool", "default": False},
     "server_version": {"type": "str", "default": ""},
@@ -52,10 +52,7 @@ def lint(params: dict, check_mode: bool) -> dict:
         EverupError: the folder, the database or sqlfluff is missing, or there is a finding of ``fail_on`` or worse; its details
             hold the findings.
     """
-    try:
-        findings, judged = _judge(params)
-    except ParserMissing as error:
-        raise EverupError(f"The linter needs sqlfluff on the host that it runs on: pip install sqlfluff ({error}).") from None
+    findings, judged = judge(params)
     changed, diff = _write_report(params, findings, check_mode)
     result = {
         "findings": [finding.as_dict() for finding in findings],
@@ -66,7 +63,7 @@ def lint(params: dict, check_mode: bool) -> dict:
         "changed": changed,
         "diff": diff,
     }
-    fatal = [finding for finding in findings if _is_fatal(finding, params["fail_on"])]
+    fatal = [finding for finding in findings if is_fatal(finding, params["fail_on"])]
     if fatal:
         shown = "".join(f"\n  {finding}" for finding in fatal[:50])
         more = f"\n  ... and {len(fatal) - 50} more" if len(fatal) > 50 else ""
@@ -75,8 +72,24 @@ def lint(params: dict, check_mode: bool) -> dict:
     return result
 
 
-def _is_fatal(finding: Finding, fail_on: str) -> bool:
+def is_fatal(finding: Finding, fail_on: str) -> bool:
+    """Return whether a finding is of a severity, or a worse one; none is for ``never``."""
     return fail_on != "never" and SEVERITIES.index(finding.severity) >= SEVERITIES.index(fail_on)
+
+
+def judge(params: dict) -> tuple[list[Finding], list[str]]:
+    """Return what is wrong with the scripts of a folder, and the names of those that were judged.
+
+    Parameters:
+        params: see lint(); fail_on and the report do not matter.
+
+    Raises:
+        EverupError: the folder, the database or sqlfluff is missing.
+    """
+    try:
+        return _judge(params)
+    except ParserMissing as error:
+        raise EverupError(f"The linter needs sqlfluff on the host that it runs on: pip install sqlfluff ({error}).") from None
 
 
 def _judge(params: dict) -> tuple[list[Finding], list[str]]:
@@ -88,10 +101,8 @@ def _judge(params: dict) -> tuple[list[Finding], list[str]]:
     pending, live = _since(params, folder), None
     if params["live"]:
         target, pending, live = _ask(params, folder, reader, target, pending)
-    judged = [script.source for script in folder.scripts if pending is None or script.source in pending]
-    if params["phase"]:
-        of_phase = {script.source for script in folder.scripts if script.phase == params["phase"]}
-        judged = [source for source in judged if source in of_phase]
+    in_phases = [script for script in folder.scripts if script.phase in params["phases"]]
+    judged = [script.source for script in in_phases if pending is None or script.source in pending]
     findings = lint_scripts(folder.scripts, target, pending, live, _sources(params["sources"]))
     findings = [finding for finding in findings if finding.source in judged]
     for broken in folder.broken:
