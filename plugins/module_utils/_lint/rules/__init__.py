@@ -4,4 +4,19 @@
 
 from __future__ import annotations
 
-from . import contract, definitions, expand_drops, expand_renames, expand_requirements  # noqa: F401 - that registers them
+from . import (  # noqa: F401 - that registers them
+    behaviour,
+    columns,
+    constraints,
+    contract,
+    definitions,
+    expand_drops,
+    expand_renames,
+    expand_requirements,
+    indexes,
+    mysql,
+    rights,
+    tables,
+    transactions,
+    types,
+)

@@ -1,0 +1,236 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Questions that several rules ask about a fact: is its table in use, does its type change, does its default vary by row."""
+
+from __future__ import annotations
+
+import re
+
+from .facts import Column, Fact, bare, same_name
+from .rule import MARIADB, MYSQL, Context
+
+# Functions of PostgreSQL that give every row of one statement the same value (STABLE or IMMUTABLE in pg_proc), as far as
+# they are met in defaults. Every other function is taken for volatile: the rewrite is what must not go unseen.
+_STEADY = """
+abs array array_fill array_to_json bit_length btrim cast ceil ceiling char_length character_length coalesce concat
+concat_ws current_catalog current_database current_date current_role current_schema current_setting current_time
+current_timestamp current_user date date_bin date_part date_trunc decode digest encode extract floor format
+greatest initcap inet_client_addr interval json_build_array json_build_object jsonb_build_array jsonb_build_object
+least left length localtime localtimestamp lower lpad ltrim make_date make_interval make_time make_timestamp
+make_timestamptz md5 mod now nullif numeric octet_length overlay position power repeat replace reverse right round rpad rtrim
+row session_user sha224 sha256 sha384 sha512 sign split_part sqrt statement_timestamp string_to_array substr substring
+timestamp timestamptz timezone to_char to_date to_json to_jsonb to_number to_timestamp to_tsvector transaction_timestamp
+translate trim trunc txid_current upper user varchar text numrange int4range int8range tsrange tstzrange daterange point
+box circle and or not in between is then else when case any all char decimal bit
+"""
+_STEADY_FUNCTIONS = frozenset(_STEADY.split())
+_CALL = re.compile(r"([a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)*)\s*\(", re.IGNORECASE)
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_TYPE = re.compile(
+    r"^\s*([A-Z][A-Z0-9_ ]*?)\s*(?:\(([^)]*)\))?\s*((?:WITH(?:OUT)? TIME ZONE|UNSIGNED|ZEROFILL|VARYING|\[.*\]).*)?$"
+)
+# What PostgreSQL calls one type by several names.
+_ALIASES = {
+    "INT": "INTEGER",
+    "INT4": "INTEGER",
+    "SERIAL4": "SERIAL",
+    "INT2": "SMALLINT",
+    "SERIAL2": "SMALLSERIAL",
+    "INT8": "BIGINT",
+    "SERIAL8": "BIGSERIAL",
+    "DECIMAL": "NUMERIC",
+    "DEC": "NUMERIC",
+    "CHARACTER VARYING": "VARCHAR",
+    "CHAR VARYING": "VARCHAR",
+    "CHARACTER": "CHAR",
+    "BPCHAR": "CHAR",
+    "BOOL": "BOOLEAN",
+    "FLOAT8": "DOUBLE PRECISION",
+    "FLOAT4": "REAL",
+    "TIMESTAMP WITHOUT TIME ZONE": "TIMESTAMP",
+    "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ",
+    "TIME WITHOUT TIME ZONE": "TIME",
+    "TIME WITH TIME ZONE": "TIMETZ",
+    "BIT VARYING": "VARBIT",
+}
+SERIALS = ("SERIAL", "BIGSERIAL", "SMALLSERIAL")
+
+
+def action(fact: Fact) -> str:
+    """Return what an alter or maintenance fact says it does, in upper case."""
+    return str(fact.values.get("action") or "").upper()
+
+
+def object_of(fact: Fact) -> str:
+    """Return what sort of object a fact is about, in upper case."""
+    return str(fact.values.get("object") or "").upper()
+
+
+def exists(fact: Fact, context: Context) -> bool:
+    """Return whether the fact's table was there before these scripts, so that the running version may be using it."""
+    return bool(fact.table) and not context.is_new(fact.table, fact)
+
+
+def promised_online(fact: Fact) -> bool:
+    """Return whether the statement (MySQL, MariaDB) rather fails than copies the table or blocks writers."""
+    return fact.values.get("algorithm") in ("INSTANT", "NOCOPY") or fact.values.get("lock") == "NONE"
+
+
+def so_far(fact: Fact, context: Context) -> list[Fact]:
+    """Return everything that is done before a fact: in the scripts in front, and above it in its own."""
+    return [other for script in context.before for other in script.facts] + context.earlier(fact)
+
+
+def made_here(fact: Fact, context: Context, *kinds: str) -> bool:
+    """Return whether these scripts have made the object of a fact, by a fact of one of these kinds."""
+    return any(other.kind in kinds and same_name(other.name, fact.name) for other in so_far(fact, context))
+
+
+def opens_table(fact: Fact, context: Context) -> bool:
+    """Return whether PostgreSQL's lock on the fact's table lasts beyond it: the rest of the script is the same transaction."""
+    return context.in_transaction or _open_transaction(fact, context)
+
+
+def _open_transaction(fact: Fact, context: Context) -> bool:
+    control = [other.kind for other in context.earlier(fact) if other.kind in ("begin", "commit", "rollback")]
+    return bool(control) and control[-1] == "begin"
+
+
+def split_type(text: str) -> tuple[str, list[str]]:
+    """Return a type's name, one for all its aliases, and its arguments: ``VARCHAR(20)`` is ``("VARCHAR", ["20"])``."""
+    found = _TYPE.match(text.upper().replace('"', ""))
+    if not found:
+        return text.upper().strip(), []
+    name, arguments, behind = found.groups()
+    name = " ".join(part for part in (name, behind) if part)
+    name = _ALIASES.get(name, name)
+    return name, [part.strip() for part in (arguments or "").split(",") if part.strip()]
+
+
+def is_serial(column: Column) -> bool:
+    """Return whether a column numbers itself: a serial type, IDENTITY or AUTO_INCREMENT."""
+    return column.has("identity") or split_type(column.type)[0] in SERIALS
+
+
+def is_volatile(default: str) -> bool:
+    """Return whether PostgreSQL must work out a default row by row: it calls something that is not known to be steady."""
+    text = _LITERAL.sub("''", default)
+    if re.search(r"\b(nextval|random|clock_timestamp|timeofday|gen_random_uuid|uuidv[47])\b", text, re.IGNORECASE):
+        return True
+    return any(bare(call) not in _STEADY_FUNCTIONS for call in _CALL.findall(text))
+
+
+def is_expression(default: str) -> bool:
+    """Return whether a default of MySQL or MariaDB is an expression, worked out for each row, and not a constant."""
+    text = default.strip().lower()
+    if re.fullmatch(
+        r"\(?\s*(current_timestamp|now|localtime|localtimestamp|current_date|curdate)\s*(\(\s*\d*\s*\))?\s*\)?.*", text
+    ):
+        return False
+    return bool(_CALL.search(_LITERAL.sub("''", text)))
+
+
+def widens(old: str, new: str, utc: bool = False) -> bool:
+    """Return whether PostgreSQL takes the new type without touching the rows: they are stored the same way and all fit.
+
+    Source: ALTER TABLE's notes on binary coercible types, and the transform functions of varchar, varbit, numeric, the times
+    and interval.
+    """
+    (before, sizes), (after, limits) = split_type(old), split_type(new)
+    if before == after and sizes == limits:
+        return True
+    if after == "TEXT":
+        return before in ("VARCHAR", "TEXT", "CITEXT")
+    if after == "VARCHAR":
+        return before in ("VARCHAR", "TEXT") and _grows(sizes, limits) and not (before == "TEXT" and limits)
+    if after in ("VARBIT", "INTERVAL", "TIMESTAMP", "TIMESTAMPTZ", "TIME", "TIMETZ"):
+        moved = {before, after} == {"TIMESTAMP", "TIMESTAMPTZ"} and utc
+        return (before == after or moved) and _grows(sizes, limits)
+    if after == "NUMERIC":
+        if before != "NUMERIC":
+            return False
+        scales = [[*part, "0"][1] for part in (sizes, limits) if part]
+        return not limits or (bool(sizes) and _number(limits[0]) >= _number(sizes[0]) and len(set(scales)) == 1)
+    return (before, after) == ("CIDR", "INET")
+
+
+def _grows(sizes: list[str], limits: list[str]) -> bool:
+    return not limits or (bool(sizes) and _number(limits[0]) >= _number(sizes[0]))
+
+
+def _number(text: str) -> int:
+    found = re.match(r"\d+", text)
+    return int(found.group()) if found else 0
+
+
+def known_type(fact: Fact, context: Context) -> str:
+    """Return the type that a column has before a fact changes it, from the scripts or the live schema; empty if unknown."""
+    for other in reversed(so_far(fact, context)):
+        if other.kind in ("add_column", "alter_column", "create_table") and same_name(other.table, fact.table):
+            for column in other.columns:
+                if column.name.lower() == fact.name.lower() and column.type:
+                    return column.type.upper()
+    return str((context.live_column(fact.table, fact.name) or {}).get("type") or "").upper()
+
+
+def is_nullable(fact: Fact, context: Context) -> bool | None:
+    """Return whether the live schema lets a column be NULL; None when nothing is known of it."""
+    return (context.live_column(fact.table, fact.name) or {}).get("nullable")
+
+
+def plain(expression: str) -> str:
+    """Return an expression without quotes, brackets and needless space, in lower case, to compare two of them."""
+    return " ".join(re.sub(r'[()"`\[\]]', " ", expression).lower().split())
+
+
+def proves_not_null(fact: Fact, context: Context, column: str) -> bool:
+    """Return whether a valid CHECK (column IS NOT NULL), or NOT NULL of PostgreSQL 18, stands when a fact is reached.
+
+    It does where these scripts add it and, when it was added NOT VALID, validate it, or where the live schema has it.
+    """
+    open_checks: set[str] = set()
+    proven = False
+    for other in so_far(fact, context):
+        if not same_name(other.table, fact.table):
+            continue
+        if other.kind == "add_constraint" and _demands(other, column):
+            if other.has("not_valid"):
+                open_checks.add(other.name.lower())
+            else:
+                proven = True
+        elif other.kind == "validate_constraint" and (other.name.lower() in open_checks or not other.name):
+            proven = True
+    if proven:
+        return True
+    constraints = context.live.constraints if context.live else {}
+    found = [each for name, each in constraints.items() if same_name(name, fact.table)]
+    validated = {other.name.lower() for other in so_far(fact, context) if other.kind == "validate_constraint"}
+    for name, constraint in (pair for each in found for pair in each.items()):
+        text = plain(str(constraint.get("expression", "")))
+        if f"{column.lower()} is not null" in text and (constraint.get("valid", True) or name.lower() in validated):
+            return True
+    return False
+
+
+def _demands(fact: Fact, column: str) -> bool:
+    if fact.values.get("type") == "not_null":
+        return column.lower() in [each.lower() for each in fact.values.get("columns", [])]
+    text = plain(str(fact.values.get("expression", "")))
+    return fact.values.get("type") == "check" and bool(
+        re.search(rf"(^|\band )(\w+\.)*{re.escape(column.lower())} is not null\b", text)
+    )
+
+
+def instant_add(context: Context) -> bool:
+    """Return whether the server adds a column at the end of a table without a rebuild; of an unknown version it does."""
+    target = context.target
+    return not ((target.engine == MYSQL and target.before(8, 0, 12)) or (target.engine == MARIADB and target.before(10, 3)))
+
+
+def instant_anywhere(context: Context) -> bool:
+    """Return whether the server adds a column in the middle, and drops one, without a rebuild.
+
+    MySQL does from 8.0.29, MariaDB from 10.4. Of an unknown MySQL that is not promised, every MariaDB still supported does.
+    """
+    target = context.target
+    return target.at_least(8, 0, 29) if target.engine == MYSQL else not target.before(10, 4)
