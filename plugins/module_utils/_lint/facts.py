@@ -22,8 +22,8 @@ drop_column         name; flags if_exists, cascade
 rename_column       name, to
 alter_column        name, column (what is said of it; SQL Server and MySQL state the whole column, flag whole, and MySQL's CHANGE
                     may give it another name: to), using (PostgreSQL's expression); flags of what changes: type, set_not_null,
-                    drop_not_null, set_default, drop_default, set_statistics, set_storage, set_generated, drop_expression,
-                    first, after
+                    drop_not_null, set_default, drop_default, set_statistics, set_storage, set_generated, drop_identity,
+                    set_expression, drop_expression, first, after
 add_constraint      name, type (primary_key, unique, foreign_key, check, exclude, default, not_null), columns (list), references
                     (table), using_index (name), expression (text); flags not_valid (NOT VALID of PostgreSQL, WITH NOCHECK of SQL
                     Server), with_check, clustered, nonclustered, online, cascade
@@ -33,7 +33,8 @@ trust_constraint    name: SQL Server's CHECK CONSTRAINT without WITH CHECK, whic
 disable_constraint  name: SQL Server's NOCHECK CONSTRAINT
 rename_constraint   name, to
 create_index        name, columns (list of text), include (list), where (text), using (method); flags unique, concurrently,
-                    if_not_exists, online, resumable, clustered, columnstore, fulltext, spatial, drop_existing
+                    only (ON ONLY a partitioned table), if_not_exists, online, resumable, clustered, columnstore, fulltext,
+                    spatial, drop_existing
 drop_index          name, flags concurrently, if_exists, cascade, online
 rename_index        name, to
 rebuild_index       name (ALL for every one); flags concurrently, online, resumable, reorganize, disable, and object (PostgreSQL's

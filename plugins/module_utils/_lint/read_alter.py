@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from .collect import Collector
@@ -18,6 +19,12 @@ _RENAMED = {
     "KEY": "rename_index",
     "COLUMN": "rename_column",
 }
+# Actions of PostgreSQL that the parser does not know in every form, and whose words are all that rules ask for.
+_KNOWN_ACTION = re.compile(
+    r"(ATTACH|DETACH) PARTITION \S|(ENABLE|DISABLE|FORCE|NO FORCE) ROW LEVEL SECURITY$|REPLICA IDENTITY \S|(NO )?INHERIT \S+$"
+    r"|(ENABLE|DISABLE)( REPLICA| ALWAYS)? (TRIGGER|RULE) \S+$|SET (SCHEMA|TABLESPACE|ACCESS METHOD) \S+$|SET (UN)?LOGGED$"
+    r"|NOT OF$|OWNER TO \S+$|(RE)?SET ?\(.*\)$|CLUSTER ON \S+$|SET WITHOUT CLUSTER$"
+)
 _CONSTRAINT_OF = {"FOREIGN": "foreign_key", "PRIMARY": "primary_key", "CHECK": "check", "CONSTRAINT": "", "PERIOD": "period"}
 
 
@@ -240,9 +247,15 @@ class _Action:
             flags, column = ("set_default",), replace(column, default=text_of(cursor.rest()))
         elif cursor.take("DROP", "DEFAULT"):
             flags = ("drop_default",)
-        elif cursor.take("DROP", "EXPRESSION") or cursor.take("DROP", "IDENTITY"):
+        elif cursor.take("DROP", "EXPRESSION"):
             flags = ("drop_expression",)
             cursor.take_if_exists()
+        elif cursor.take("DROP", "IDENTITY"):
+            flags = ("drop_identity",)
+            cursor.take_if_exists()
+        elif cursor.take("SET", "EXPRESSION"):
+            flags = ("set_expression",)
+            cursor.rest()
         elif cursor.peek("ADD", "GENERATED") or cursor.peek("SET", "GENERATED") or cursor.peek("RESTART"):
             flags = ("set_generated",)
             cursor.rest()
@@ -260,6 +273,7 @@ class _Action:
         self.add("alter_column", at, name, flags=flags, column=column.as_dict(), using=using)
 
     def _other(self, cursor: Cursor, at: Token, before: str = "") -> None:
-        """Take an action as its words; nobody knows whether it was read rightly, so the parser's word counts."""
-        cursor.doubtful = True
-        self.add("alter_table", at, action=before + text_of(cursor.rest()).upper())
+        """Take an action as its words; whether one that is not known was read rightly is for the parser to say."""
+        action = before + text_of(cursor.rest()).upper()
+        cursor.doubtful |= not _KNOWN_ACTION.match(action)
+        self.add("alter_table", at, action=action)

@@ -61,7 +61,7 @@ def read_create_index(cursor: Cursor, out: Collector, at: Token, flags: tuple) -
         using = cursor.name()
     cursor.until("ON")
     cursor.skip()
-    cursor.take("ONLY")
+    flags += ("only",) if cursor.take("ONLY") else ()
     table = cursor.name()
     if cursor.take("USING"):
         using = cursor.name()
