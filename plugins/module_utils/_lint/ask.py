@@ -26,9 +26,7 @@ box circle and or not in between is then else when case any all char decimal bit
 _STEADY_FUNCTIONS = frozenset(_STEADY.split())
 _CALL = re.compile(r"([a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)*)\s*\(", re.IGNORECASE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
-_TYPE = re.compile(
-    r"^\s*([A-Z][A-Z0-9_ ]*?)\s*(?:\(([^)]*)\))?\s*((?:WITH(?:OUT)? TIME ZONE|UNSIGNED|ZEROFILL|VARYING|\[.*\]).*)?$"
-)
+_TYPE = re.compile(r"^\s*([A-Z][A-Z0-9_ ]*?)\s*(?:\(([^)]*)\))?\s*((?:WITH(?:OUT)? TIME ZONE|UNSIGNED|ZEROFILL|\[.*\]).*)?$")
 # What PostgreSQL calls one type by several names.
 _ALIASES = {
     "INT": "INTEGER",

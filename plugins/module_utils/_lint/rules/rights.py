@@ -102,14 +102,16 @@ def replica_identity(fact: Fact, context: Context) -> str | None:
     WARNING,
     engines=(POSTGRESQL,),
     phases=(EXPAND,),
-    kinds=("alter_routine",),
+    kinds=("alter_other",),
     peers=("squawk:ban-alter-function-options",),
     why="""SECURITY DEFINER, STRICT, a search_path or other volatility change what the running version gets from the
     function it calls: other rights, NULL for NULL, values that are remembered when they should not be.""",
     instead={"postgresql": "CREATE FUNCTION {name}_2(...) ...;\n-- for the new version"},
 )
 def routine_options(fact: Fact, context: Context) -> str | None:
-    if made_here(fact, context, "create_routine") or re.match(r"(SET SCHEMA|OWNER|RENAME|DEPENDS|NO DEPENDS)\b", action(fact)):
+    if object_of(fact) not in ("FUNCTION", "PROCEDURE", "ROUTINE") or made_here(fact, context, "create_routine"):
+        return None
+    if re.search(r"\b(SET SCHEMA|OWNER TO|RENAME|DEPENDS)\b", action(fact)):
         return None
     return f"the running version calls {fact.name} under other rules"
 
@@ -119,14 +121,16 @@ def routine_options(fact: Fact, context: Context) -> str | None:
     WARNING,
     engines=(POSTGRESQL,),
     phases=(EXPAND,),
-    kinds=("alter_view",),
+    kinds=("alter_other",),
     peers=("squawk:ban-alter-view-options",),
     why="""security_invoker and security_barrier change whose rights count and which rows are seen, check_option refuses
     writes, and a column's default changes what the running version inserts through the view.""",
     instead={"postgresql": "CREATE VIEW {name}_2 WITH (security_invoker) AS ...;\n-- for the new version"},
 )
 def view_options(fact: Fact, context: Context) -> str | None:
-    if not re.match(r"(SET \(|RESET|ALTER)", action(fact)) or made_here(fact, context, "create_view"):
+    if object_of(fact) != "VIEW" or made_here(fact, context, "create_view"):
+        return None
+    if not re.search(r"(\bSET ?\(|\bRESET\b|\bALTER\b)", action(fact)):
         return None
     return f"the running version may see other rows through {fact.name}, or be refused"
 

@@ -181,7 +181,6 @@ def idempotent_is_not(fact: Fact, context: Context) -> str | None:
     WARNING,
     engines=SERVERS,
     kinds=("set",),
-    peers=("squawk:require-timeout-settings", "squawk:require-lock-timeout", "squawk:require-statement-timeout"),
     why="""The runner sets a lock time-out in front of each script, so that nobody waits long behind it, tries again when it
     is spent, and names who blocked. A script that switches it off waits without end, and everybody else behind it.""",
     instead=dict.fromkeys(SERVERS, "-- everup: lock_timeout=5s"),

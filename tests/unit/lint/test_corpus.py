@@ -1,0 +1,110 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every rule against the statements of corpus/: what must fire does, and its near misses stay silent."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.everup.deploy.plugins.module_utils._lint import rules as _registered  # noqa: F401
+from ansible_collections.everup.deploy.plugins.module_utils._lint.lint import UNPARSABLE, lint_sql
+from ansible_collections.everup.deploy.plugins.module_utils._lint.parse import Parser
+from ansible_collections.everup.deploy.plugins.module_utils._lint.rule import RULES, SEVERITIES, Live, Target
+
+CORPUS = Path(__file__).parent / "corpus"
+_KNOWN = {"sql", "phase", "version", "edition", "transaction", "rows", "columns", "constraints", "before", "severity"}
+
+
+def _entries() -> list[dict]:
+    return [entry for path in sorted(CORPUS.glob("*.yml")) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))]
+
+
+def _cases(outcome: str) -> list:
+    cases = []
+    for entry in _entries():
+        name = entry.get("rule") or entry["peer"]
+        for number, case in enumerate(entry.get(outcome, []), 1):
+            case = {"sql": case} if isinstance(case, str) else case
+            cases.append(pytest.param(entry, case, id=f"{name}-{entry['engine']}-{outcome}-{number}"))
+    return cases
+
+
+@cache
+def _parser(engine: str) -> Parser:
+    return Parser(engine)
+
+
+def _found(entry: dict, case: dict) -> list:
+    unknown = set(case) - _KNOWN
+    assert not unknown, f"a case has no {unknown}"
+    version = tuple(int(part) for part in str(case.get("version", "")).split(".") if part)
+    target = Target(entry["engine"], version, case.get("edition", ""))
+    live = None
+    if {"rows", "columns", "constraints"} & set(case):
+        live = Live(case.get("rows", {}), case.get("columns", {}), case.get("constraints", {}))
+    found = lint_sql(
+        case["sql"],
+        target,
+        phase=case.get("phase", "expand"),
+        transaction=case.get("transaction", True),
+        before=case.get("before", ""),
+        live=live,
+        parser=_parser(entry["engine"]),
+    )
+    unread = [finding.message for finding in found if finding.rule == UNPARSABLE]
+    assert not unread, f"a case must be read, or its silence says nothing: {unread}"
+    return found
+
+
+def _asked(entry: dict) -> set[str]:
+    """Return the rules that an entry is about: its own, or all that cover the peer's."""
+    if "rule" in entry:
+        return {entry["rule"]}
+    names = {rule.name for rule in RULES.values() if entry["peer"] in rule.peers}
+    if not names:
+        pytest.skip(f"no rule covers {entry['peer']} yet")
+    return names
+
+
+@pytest.mark.parametrize(("entry", "case"), _cases("fires"))
+def test_it_fires(entry: dict, case: dict) -> None:
+    asked = _asked(entry)
+    found = _found(entry, case)
+    hits = [finding for finding in found if finding.rule in asked]
+    assert hits, f"silent about: {case['sql']} (found: {[finding.rule for finding in found]})"
+    if "severity" in case:
+        assert hits[0].severity == case["severity"], hits[0]
+
+
+@pytest.mark.parametrize(("entry", "case"), _cases("silent"))
+def test_it_stays_silent(entry: dict, case: dict) -> None:
+    asked = _asked(entry)
+    hits = [str(finding) for finding in _found(entry, case) if finding.rule in asked]
+    assert not hits, f"a false alarm about: {case['sql']}"
+
+
+def test_every_rule_is_tried_on_every_engine() -> None:
+    tried: dict[tuple, dict[str, int]] = {}
+    for entry in _entries():
+        if "rule" in entry:
+            counts = tried.setdefault((entry["rule"], entry["engine"]), {"fires": 0, "silent": 0})
+            for outcome, count in counts.items():
+                counts[outcome] = count + len(entry.get(outcome, []))
+    missing = [
+        f"{rule.name} on {engine}: {tried.get((rule.name, engine))}"
+        for rule in RULES.values()
+        for engine in rule.engines
+        if min(tried.get((rule.name, engine), {"": 0}).values()) < 2
+    ]
+    assert not missing, "\n".join(missing)
+    assert {name for name, _engine in tried} <= set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+def test_a_rule_says_how_to_do_it_instead_on_each_of_its_engines(rule) -> None:
+    assert set(rule.engines) <= set(rule.instead)
+    assert rule.severity in SEVERITIES
+    assert len(rule.why) > 80
