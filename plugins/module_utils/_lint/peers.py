@@ -171,7 +171,7 @@ LEFT_OUT = {
     "atlas:OW101": _OWNERS,
     "atlas:OW102": _OWNERS,
     "atlas:SA101": "whether a routine can be tricked into running foreign SQL is for its review, not for a release",
-    "atlas:non-linear": "the plan refuses a script that comes too late or was changed, by version and checksum, before anything runs",
+    "atlas:non-linear": "the plan refuses a script that comes too late or was changed, before anything runs",
 }
 
 
