@@ -74,14 +74,9 @@ def promised_online(fact: Fact) -> bool:
     return fact.values.get("algorithm") in ("INSTANT", "NOCOPY") or fact.values.get("lock") == "NONE"
 
 
-def so_far(fact: Fact, context: Context) -> list[Fact]:
-    """Return everything that is done before a fact: in the scripts in front, and above it in its own."""
-    return [other for script in context.before for other in script.facts] + context.earlier(fact)
-
-
-def made_here(fact: Fact, context: Context, *kinds: str) -> bool:
-    """Return whether these scripts have made the object of a fact, by a fact of one of these kinds."""
-    return any(other.kind in kinds and same_name(other.name, fact.name) for other in so_far(fact, context))
+def above(fact: Fact, context: Context) -> list[Fact]:
+    """Return what the fact's own script does in front of it, so in the same transaction where there is one."""
+    return [other for other in context.script.facts if (other.line, other.column) < (fact.line, fact.column)]
 
 
 def opens_table(fact: Fact, context: Context) -> bool:
@@ -90,7 +85,7 @@ def opens_table(fact: Fact, context: Context) -> bool:
 
 
 def _open_transaction(fact: Fact, context: Context) -> bool:
-    control = [other.kind for other in context.earlier(fact) if other.kind in ("begin", "commit", "rollback")]
+    control = [other.kind for other in above(fact, context) if other.kind in ("begin", "commit", "rollback")]
     return bool(control) and control[-1] == "begin"
 
 
@@ -163,12 +158,8 @@ def _number(text: str) -> int:
 
 def known_type(fact: Fact, context: Context) -> str:
     """Return the type that a column has before a fact changes it, from the scripts or the live schema; empty if unknown."""
-    for other in reversed(so_far(fact, context)):
-        if other.kind in ("add_column", "alter_column", "create_table") and same_name(other.table, fact.table):
-            for column in other.columns:
-                if column.name.lower() == fact.name.lower() and column.type:
-                    return column.type.upper()
-    return str((context.live_column(fact.table, fact.name) or {}).get("type") or "").upper()
+    known = context.column_before(fact.table, fact.name, fact)
+    return known.type.upper() if known else ""
 
 
 def is_nullable(fact: Fact, context: Context) -> bool | None:
@@ -188,7 +179,7 @@ def proves_not_null(fact: Fact, context: Context, column: str) -> bool:
     """
     open_checks: set[str] = set()
     proven = False
-    for other in so_far(fact, context):
+    for other in context.earlier(fact):
         if not same_name(other.table, fact.table):
             continue
         if other.kind == "add_constraint" and _demands(other, column):
@@ -202,7 +193,7 @@ def proves_not_null(fact: Fact, context: Context, column: str) -> bool:
         return True
     constraints = context.live.constraints if context.live else {}
     found = [each for name, each in constraints.items() if same_name(name, fact.table)]
-    validated = {other.name.lower() for other in so_far(fact, context) if other.kind == "validate_constraint"}
+    validated = {other.name.lower() for other in context.earlier(fact) if other.kind == "validate_constraint"}
     for name, constraint in (pair for each in found for pair in each.items()):
         text = plain(str(constraint.get("expression", "")))
         if f"{column.lower()} is not null" in text and (constraint.get("valid", True) or name.lower() in validated):

@@ -6,18 +6,11 @@ from __future__ import annotations
 
 import re
 
-from ..ask import action, exists, made_here, object_of, so_far
-from ..facts import Fact, same_name
+from ..ask import action, exists, object_of
+from ..facts import Fact
 from ..rule import ERROR, EXPAND, MYSQLS, NOTICE, POSTGRESQL, WARNING, Context, rule
 
 _LATER = "-- contract/, when every host runs the new version"
-
-
-def _column_is_new(fact: Fact, context: Context) -> bool:
-    return any(
-        other.kind == "add_column" and same_name(other.table, fact.table) and other.name.lower() == fact.name.lower()
-        for other in so_far(fact, context)
-    )
 
 
 @rule(
@@ -32,26 +25,14 @@ def _column_is_new(fact: Fact, context: Context) -> bool:
     instead=dict.fromkeys((POSTGRESQL, *MYSQLS), f"{_LATER}\nALTER TABLE {{table}} ALTER COLUMN {{name}} SET DEFAULT ...;"),
 )
 def change_default(fact: Fact, context: Context) -> str | None:
-    if not fact.has("set_default") or fact.has("whole") or not exists(fact, context) or _column_is_new(fact, context):
+    if (
+        not fact.has("set_default")
+        or fact.has("whole")
+        or not exists(fact, context)
+        or context.is_new_column(fact.table, fact.name, fact)
+    ):
         return None
     return f"rows that the running version inserts get another {fact.name} from now on"
-
-
-@rule(
-    "drop-default",
-    ERROR,
-    engines=(POSTGRESQL, *MYSQLS),
-    phases=(EXPAND,),
-    kinds=("alter_column",),
-    peers=("squawk:ban-drop-default",),
-    why="""An insert of the running version that leaves the column out counts on the default: without it the column is NULL,
-    and where it must not be, the insert fails.""",
-    instead=dict.fromkeys((POSTGRESQL, *MYSQLS), f"{_LATER}\nALTER TABLE {{table}} ALTER COLUMN {{name}} DROP DEFAULT;"),
-)
-def drop_default(fact: Fact, context: Context) -> str | None:
-    if not fact.has("drop_default") or not exists(fact, context) or _column_is_new(fact, context):
-        return None
-    return f"inserts of the running version that leave {fact.name} out get NULL, or fail"
 
 
 @rule(
@@ -66,7 +47,7 @@ def drop_default(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "-- the new version writes no NULL before contract has dropped the column\n-- or\n" + _LATER},
 )
 def drop_not_null(fact: Fact, context: Context) -> str | None:
-    if not fact.has("drop_not_null") or not exists(fact, context) or _column_is_new(fact, context):
+    if not fact.has("drop_not_null") or context.is_new_column(fact.table, fact.name, fact):
         return None
     return f"the running version may read NULL from {fact.name}, which it never has"
 
@@ -100,7 +81,7 @@ def change_identity(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "CREATE SEQUENCE {name}_next START WITH 1000000;\n-- for the new version alone"},
 )
 def change_sequence(fact: Fact, context: Context) -> str | None:
-    if object_of(fact) != "SEQUENCE" or made_here(fact, context, "create_other"):
+    if object_of(fact) != "SEQUENCE" or context.is_made(fact, "create_other"):
         return None
     found = re.search(r"\b(INCREMENT|MINVALUE|MAXVALUE|START|RESTART|CYCLE|AS)\b", action(fact))
     return f"{found.group()} changes the numbers that the running version draws from {fact.name}" if found else None
@@ -118,7 +99,7 @@ def change_sequence(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "-- release a version that can read the value, then one that writes it"},
 )
 def enum_value_added(fact: Fact, context: Context) -> str | None:
-    if object_of(fact) != "TYPE" or not action(fact).startswith("ADD VALUE") or made_here(fact, context, "create_other"):
+    if object_of(fact) != "TYPE" or not action(fact).startswith("ADD VALUE") or context.is_made(fact, "create_other"):
         return None
     return f"the running version may read a value of {fact.name} that it does not know"
 
@@ -136,7 +117,7 @@ def enum_value_added(fact: Fact, context: Context) -> str | None:
 )
 def composite_type_changed(fact: Fact, context: Context) -> str | None:
     changed = re.match(r"(ADD|DROP|ALTER|RENAME) ATTRIBUTE\b", action(fact))
-    if object_of(fact) != "TYPE" or not changed or made_here(fact, context, "create_other"):
+    if object_of(fact) != "TYPE" or not changed or context.is_made(fact, "create_other"):
         return None
     return f"values of {fact.name} that the running version builds no longer fit"
 

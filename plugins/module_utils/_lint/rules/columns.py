@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ..ask import (
-    SERIALS,
+    above,
     exists,
     is_expression,
     is_nullable,
@@ -14,11 +14,10 @@ from ..ask import (
     known_type,
     promised_online,
     proves_not_null,
-    split_type,
     widens,
 )
 from ..facts import Fact
-from ..rule import ERROR, MYSQLS, POSTGRESQL, SERVERS, SQLITE, Context, rule
+from ..rule import ERROR, MYSQLS, POSTGRESQL, SQLITE, Context, rule
 
 _BACKFILL = """ALTER TABLE {table} ADD COLUMN {name} {type};
 -- new rows get it from the default, old ones from a backfill
@@ -112,34 +111,6 @@ def add_column_numbered(fact: Fact, context: Context) -> str | None:
 
 
 @rule(
-    "add-column-required",
-    ERROR,
-    engines=(*SERVERS, SQLITE),
-    kinds=("add_column",),
-    peers=("squawk:adding-required-field", "atlas:MF103", "atlas:MY101"),
-    why="""A column that is NOT NULL and has no default cannot be added to a table with rows in it: PostgreSQL, SQL Server
-    and SQLite refuse, MySQL and MariaDB silently fill it with 0 or ''. And every INSERT of the running version, which does
-    not know the column, fails from then on (in strict mode on MySQL).""",
-    instead={
-        "postgresql": "ALTER TABLE {table} ADD COLUMN {name} {type} NOT NULL DEFAULT ...;",
-        "sqlserver": "ALTER TABLE {table} ADD {name} {type} NULL;\n-- backfill, then NOT NULL in contract",
-        "mysql": "ALTER TABLE {table} ADD COLUMN {name} {type} NOT NULL DEFAULT ..., ALGORITHM=INSTANT;",
-        "mariadb": "ALTER TABLE {table} ADD COLUMN {name} {type} NOT NULL DEFAULT ..., ALGORITHM=INSTANT;",
-        "sqlite": "ALTER TABLE {table} ADD COLUMN {name} {type} NOT NULL DEFAULT ...;",
-    },
-)
-def add_column_required(fact: Fact, context: Context) -> str | None:
-    column = fact.spec
-    if not column.has("not_null") or column.has("default", "generated", "identity") or column.default.strip():
-        return None
-    if split_type(column.type)[0] in (*SERIALS, "ROWVERSION") or not exists(fact, context):
-        return None
-    return (
-        f"{fact.name} is NOT NULL without a default: the running version's inserts into {fact.table} fail, as may this statement"
-    )
-
-
-@rule(
     "set-not-null-scan",
     ERROR,
     engines=(POSTGRESQL,),
@@ -199,8 +170,7 @@ def change_type_rewrite(fact: Fact, context: Context) -> str | None:
     old, new = known_type(fact, context), fact.spec.type
     if old and new and not fact.values.get("using") and not fact.spec.has("collate"):
         utc = any(
-            other.kind == "set" and other.name in ("TIMEZONE", "TIME ZONE") and "UTC" in other.to
-            for other in context.earlier(fact)
+            other.kind == "set" and other.name in ("TIMEZONE", "TIME") and "UTC" in other.to for other in above(fact, context)
         )
         if widens(old, new, utc=utc):
             return None

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from ..ask import exists, opens_table, promised_online, proves_not_null, so_far
+from ..ask import above, exists, opens_table, promised_online, proves_not_null
 from ..facts import Fact, same_name
-from ..rule import ERROR, MARIADB, MYSQL, MYSQLS, POSTGRESQL, WARNING, Context, rule
+from ..rule import ERROR, EXPAND, MARIADB, MYSQL, MYSQLS, NOTICE, POSTGRESQL, WARNING, Context, rule
 
 
 @rule(
@@ -62,7 +62,7 @@ def add_foreign_key_blocking(fact: Fact, context: Context) -> str | None:
 
 
 def _checks_are_off(fact: Fact, context: Context) -> bool:
-    switched = [other for other in context.earlier(fact) if other.kind == "set" and other.name.endswith("FOREIGN_KEY_CHECKS")]
+    switched = [other for other in above(fact, context) if other.kind == "set" and other.name.endswith("FOREIGN_KEY_CHECKS")]
     return bool(switched) and switched[-1].to.strip("'\"") in ("0", "OFF", "FALSE")
 
 
@@ -128,7 +128,7 @@ def validate_behind_lock(fact: Fact, context: Context) -> str | None:
     if not opens_table(fact, context) or not exists(fact, context):
         return None
     holders = ("add_constraint", "add_column", "drop_column", "alter_column", "drop_constraint", "alter_table", "rename_column")
-    held = [other for other in context.earlier(fact) if other.kind in holders and same_name(other.table, fact.table)]
+    held = [other for other in above(fact, context) if other.kind in holders and same_name(other.table, fact.table)]
     if not held:
         return None
     return f"{fact.name or 'the constraint'} is validated behind the lock that line {held[-1].line} took on {fact.table}"
@@ -269,7 +269,7 @@ def alter_domain_constraint(fact: Fact, context: Context) -> str | None:
     action = str(fact.values.get("action", "")).upper()
     if fact.values.get("object") != "DOMAIN" or not (action.startswith("ADD") or action.startswith("SET NOT NULL")):
         return None
-    if any(other.kind == "create_other" and same_name(other.name, fact.name) for other in so_far(fact, context)):
+    if any(other.kind == "create_other" and same_name(other.name, fact.name) for other in context.earlier(fact)):
         return None
     return f"every table with a column of domain {fact.name} is read with writes blocked"
 
@@ -292,3 +292,27 @@ def inline_references_ignored(fact: Fact, context: Context) -> str | None:
     if not named:
         return None
     return f"REFERENCES behind {', '.join(named)} is ignored: no foreign key is made"
+
+
+@rule(
+    "new-write-restriction",
+    NOTICE,
+    engines=(POSTGRESQL,),
+    phases=(EXPAND,),
+    kinds=("add_constraint",),
+    peers=("squawk:ban-new-write-restriction",),
+    why="""NOT VALID leaves the old rows alone, not the new ones: whatever the running version writes is checked from the
+    moment the constraint is there, also when the release is rolled back. That is right where its code keeps to the
+    constraint anyway.""",
+    instead={
+        "postgresql": "-- contract/, where the running version does not keep to it\n"
+        "ALTER TABLE {table} ADD CONSTRAINT {name} ... NOT VALID;"
+    },
+)
+def new_write_restriction(fact: Fact, context: Context) -> str | None:
+    if not fact.has("not_valid") or not exists(fact, context):
+        return None
+    columns = fact.values.get("columns", [])
+    if columns and all(context.is_new_column(fact.table, column, fact) for column in columns):
+        return None
+    return f"the running version's writes to {fact.table} are held against {fact.name or 'this constraint'} from now on"

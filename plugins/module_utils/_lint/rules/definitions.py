@@ -72,6 +72,7 @@ def changed_columns(before: list[str], after: list[str]) -> list[str]:
         MYSQL: "CREATE PROCEDURE {next} ...;  -- a version of its own beside {name}, which contract/ drops",
         MARIADB: "CREATE OR REPLACE PROCEDURE {next} ...;  -- a version of its own beside {name}, which contract/ drops",
     },
+    peers=("squawk:ban-replace-view-function",),
 )
 def incompatible_routine(fact: Fact, context: Context) -> str | None:
     before = context.definition_before(fact)
@@ -98,6 +99,7 @@ def incompatible_routine(fact: Fact, context: Context) -> str | None:
         MARIADB: "CREATE VIEW {next} AS ...;  -- a version of its own beside {name}, which contract/ drops",
         SQLITE: "CREATE VIEW {next} AS ...;  -- a version of its own beside {name}, which contract/ drops",
     },
+    peers=("squawk:ban-replace-view-function",),
 )
 def incompatible_view(fact: Fact, context: Context) -> str | None:
     before = context.definition_before(fact)

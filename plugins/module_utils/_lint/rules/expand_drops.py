@@ -30,7 +30,7 @@ def _comes_back(fact: Fact, context: Context, *kinds: str) -> bool:
     phases=_PHASES,
     why=_WHY + "Every query of it on this table fails at once, and its rows are gone.",
     instead=_in_contract("DROP TABLE {table};"),
-    peers=("squawk:ban-drop-table", "atlas:DS102"),
+    peers=("squawk:ban-drop-table", "atlas:DS102", "atlas:BC103"),
 )
 def drop_table(fact: Fact, context: Context) -> str | None:
     if fact.has("temporary") or context.is_new(fact.table, fact):
@@ -45,7 +45,7 @@ def drop_table(fact: Fact, context: Context) -> str | None:
     phases=_PHASES,
     why=_WHY + "Its queries name the column, or its object mapper lists it, and fail at once; the values are gone.",
     instead=_in_contract("ALTER TABLE {table} DROP COLUMN {name};"),
-    peers=("squawk:ban-drop-column", "atlas:DS103", "strong_migrations:remove_column"),
+    peers=("squawk:ban-drop-column", "atlas:DS103", "atlas:BC104", "strong_migrations:remove_column"),
 )
 def drop_column(fact: Fact, context: Context) -> str | None:
     if context.is_new_column(fact.table, fact.name, fact):
@@ -67,6 +67,7 @@ def drop_column(fact: Fact, context: Context) -> str | None:
         MARIADB: "CREATE OR REPLACE VIEW {name} AS ...;  -- or a new {name}_2 beside it, and the old one dropped in contract/",
         SQLITE: "CREATE VIEW {name}_2 AS ...;  -- beside the old one, which contract/ drops",
     },
+    peers=("squawk:ban-drop-view",),
 )
 def drop_view(fact: Fact, context: Context) -> str | None:
     if context.is_made(fact, "create_view", "create_materialized_view"):
@@ -90,6 +91,7 @@ def drop_view(fact: Fact, context: Context) -> str | None:
         MYSQL: "CREATE PROCEDURE {name}_2 ...;  -- beside the old one, which contract/ drops",
         MARIADB: "CREATE OR REPLACE PROCEDURE {name} ...;  -- or a new {name}_2 beside it, and the old one dropped in contract/",
     },
+    peers=("squawk:ban-drop-function",),
 )
 def drop_routine(fact: Fact, context: Context) -> str | None:
     if context.is_made(fact, "create_routine") or _comes_back(fact, context, "create_routine"):
@@ -108,7 +110,7 @@ def drop_routine(fact: Fact, context: Context) -> str | None:
     + "It may rely on what the constraint promises: a default that fills what it leaves out, a key that its ON CONFLICT or its"
     " upsert names, rows that a cascade removes.",
     instead=_in_contract("ALTER TABLE {table} DROP CONSTRAINT {name};"),
-    peers=("atlas:CD101", "atlas:DS104"),
+    peers=("squawk:ban-drop-constraint", "atlas:CD101", "atlas:CD102", "atlas:CD103"),
 )
 def drop_constraint(fact: Fact, context: Context) -> str | None:
     made = [other for other in context.earlier(fact) if other.kind == "add_constraint" and same_name(other.name, fact.name)]
@@ -132,6 +134,7 @@ def drop_constraint(fact: Fact, context: Context) -> str | None:
         MYSQL: _LATER + "ALTER TABLE {table} DROP INDEX {name}, ALGORITHM=INPLACE, LOCK=NONE;",
         MARIADB: _LATER + "ALTER TABLE {table} DROP INDEX {name}, ALGORITHM=NOCOPY, LOCK=NONE;",
     },
+    peers=("squawk:ban-drop-index",),
 )
 def drop_index(fact: Fact, context: Context) -> str | None:
     made = [other for other in context.earlier(fact) if other.kind == "create_index" and same_name(other.name, fact.name)]
@@ -152,6 +155,7 @@ def drop_index(fact: Fact, context: Context) -> str | None:
         **_in_contract("DROP TRIGGER {name};"),
         POSTGRESQL: _LATER + "DROP TRIGGER {name} ON {table};",
     },
+    peers=("squawk:ban-drop-trigger",),
 )
 def drop_trigger(fact: Fact, context: Context) -> str | None:
     if context.is_made(fact, "create_trigger") or _comes_back(fact, context, "create_trigger"):
@@ -166,7 +170,15 @@ def drop_trigger(fact: Fact, context: Context) -> str | None:
     phases=_PHASES,
     why=_WHY + "Types, sequences, synonyms and schemas are part of what it sees.",
     instead=_in_contract("DROP ... {name};"),
-    peers=("squawk:ban-drop-database", "atlas:DS101"),
+    peers=(
+        "squawk:ban-drop-database",
+        "squawk:ban-drop-domain",
+        "squawk:ban-drop-extension",
+        "squawk:ban-drop-schema",
+        "squawk:ban-drop-sequence",
+        "squawk:ban-drop-type",
+        "atlas:DS101",
+    ),
 )
 def drop_other(fact: Fact, context: Context) -> str | None:
     if context.is_made(fact, "create_other") or _comes_back(fact, context, "create_other"):

@@ -70,7 +70,7 @@ def rename_column(fact: Fact, context: Context) -> str | None:
         MARIADB: "CREATE OR REPLACE PROCEDURE {to} ...;  -- beside {name}, which contract/ drops",
         SQLITE: "CREATE VIEW {to} AS ...;  -- beside {name}, which contract/ drops",
     },
-    peers=("strong_migrations:rename_schema",),
+    peers=("squawk:renaming-object", "strong_migrations:rename_schema"),
 )
 def rename_object(fact: Fact, context: Context) -> str | None:
     made = ("create_table", "create_view", "create_materialized_view", "create_routine", "create_trigger", "create_other")

@@ -53,7 +53,7 @@ _TRIGGER_INSERT = re.compile(
         "in contract/",
         SQLITE: "ALTER TABLE {table} ADD COLUMN {name} ... NULL;  -- filled by a backfill",
     },
-    peers=("squawk:adding-required-field", "squawk:adding-not-nullable-field", "atlas:MF103"),
+    peers=("squawk:adding-required-field", "atlas:MF103", "atlas:MY101"),
 )
 def required_column(fact: Fact, context: Context) -> str | None:
     column = fact.spec
@@ -80,7 +80,7 @@ def required_column(fact: Fact, context: Context) -> str | None:
         MYSQL: _CONTRACT + "ALTER TABLE {table} MODIFY {name} {type} NOT NULL, ALGORITHM=INPLACE, LOCK=NONE;",
         MARIADB: _CONTRACT + "ALTER TABLE {table} MODIFY {name} {type} NOT NULL, ALGORITHM=NOCOPY, LOCK=NONE;",
     },
-    peers=("squawk:adding-not-nullable-field", "atlas:MF104"),
+    peers=("squawk:adding-not-nullable-field", "squawk:ban-new-write-restriction", "atlas:MF104"),
 )
 def set_not_null(fact: Fact, context: Context) -> str | None:
     if fact.kind == "add_constraint":
@@ -105,6 +105,7 @@ def set_not_null(fact: Fact, context: Context) -> str | None:
     engines=(POSTGRESQL, *MYSQLS),
     why=_WHY + "Where it does not name the column, it relies on the default.",
     instead=dict.fromkeys((POSTGRESQL, *MYSQLS), _CONTRACT + "ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT;"),
+    peers=("squawk:ban-drop-default",),
 )
 def drop_default(fact: Fact, context: Context) -> str | None:
     before = context.column_before(fact.table, fact.name, fact)
@@ -134,7 +135,7 @@ def drop_default(fact: Fact, context: Context) -> str | None:
         MARIADB: _CONTRACT + "ALTER TABLE {table} ADD CONSTRAINT {name} ...;",
         SQLITE: _CONTRACT + "CREATE UNIQUE INDEX {name} ON {table} (...);",
     },
-    peers=("atlas:MF101", "atlas:MF102"),
+    peers=("squawk:ban-new-write-restriction", "atlas:MF101", "atlas:MF102"),
 )
 def new_constraint(fact: Fact, context: Context) -> str | None:
     if fact.kind == "create_index":

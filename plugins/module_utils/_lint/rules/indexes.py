@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from ..ask import exists, so_far
+from ..ask import exists
 from ..facts import Fact, same_name
-from ..rule import CONTRACT, ENGINES, ERROR, EXPAND, MYSQLS, NOTICE, POSTGRESQL, REPEATABLE, WARNING, Context, rule
+from ..rule import CONTRACT, ENGINES, ERROR, MYSQLS, NOTICE, POSTGRESQL, REPEATABLE, WARNING, Context, rule
 
 _DROP = {
     "postgresql": "-- everup: transaction=none\nDROP INDEX CONCURRENTLY IF EXISTS {name};",
@@ -15,7 +15,7 @@ _DROP = {
 
 def _made_here(fact: Fact, context: Context) -> Fact | None:
     """Return the statement of these scripts that made the index, None if it was there before."""
-    made = [other for other in so_far(fact, context) if other.kind == "create_index" and other.name]
+    made = [other for other in context.earlier(fact) if other.kind == "create_index" and other.name]
     return next((other for other in reversed(made) if same_name(other.name, fact.name)), None)
 
 
@@ -88,30 +88,6 @@ def drop_index_blocking(fact: Fact, context: Context) -> str | None:
     if (made and context.is_new(made.table, made)) or (fact.table and not exists(fact, context)):
         return None
     return f"dropping index {fact.name} makes readers and writers of its table queue up: drop it CONCURRENTLY"
-
-
-@rule(
-    "drop-index-in-expand",
-    WARNING,
-    engines=ENGINES,
-    phases=(EXPAND,),
-    kinds=("drop_index",),
-    scales=True,
-    peers=("squawk:ban-drop-index",),
-    why="""The running version was written with the index in mind: without it its queries may read the whole table, a unique
-    index also kept duplicates out. It goes when that version is gone: in contract.""",
-    instead={
-        "postgresql": "-- contract/: transaction=none\nDROP INDEX CONCURRENTLY IF EXISTS {name};",
-        "mysql": "-- contract/\nALTER TABLE {table} DROP INDEX {name}, ALGORITHM=INPLACE, LOCK=NONE;",
-        "mariadb": "-- contract/\nALTER TABLE {table} DROP INDEX IF EXISTS {name}, ALGORITHM=NOCOPY, LOCK=NONE;",
-        "sqlserver": "-- contract/\nDROP INDEX IF EXISTS {name} ON {table};",
-        "sqlite": "-- contract/\nDROP INDEX IF EXISTS {name};",
-    },
-)
-def drop_index_in_expand(fact: Fact, context: Context) -> str | None:
-    if _made_here(fact, context) or (fact.table and not exists(fact, context)):
-        return None
-    return f"index {fact.name} goes while the running version still queries with it: drop it in contract"
 
 
 @rule(

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import re
 
-from ..ask import action, exists, made_here, object_of
+from ..ask import action, exists, object_of
 from ..facts import Fact
-from ..rule import ENGINES, ERROR, EXPAND, MYSQLS, POSTGRESQL, SERVERS, WARNING, Context, rule
+from ..rule import CONTRACT, ENGINES, ERROR, EXPAND, MYSQLS, POSTGRESQL, SERVERS, WARNING, Context, rule
 
 _LATER = "-- contract/, when every host runs the new version"
 
@@ -109,7 +109,7 @@ def replica_identity(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "CREATE FUNCTION {name}_2(...) ...;\n-- for the new version"},
 )
 def routine_options(fact: Fact, context: Context) -> str | None:
-    if object_of(fact) not in ("FUNCTION", "PROCEDURE", "ROUTINE") or made_here(fact, context, "create_routine"):
+    if object_of(fact) not in ("FUNCTION", "PROCEDURE", "ROUTINE") or context.is_made(fact, "create_routine"):
         return None
     if re.search(r"\b(SET SCHEMA|OWNER TO|RENAME|DEPENDS)\b", action(fact)):
         return None
@@ -128,7 +128,7 @@ def routine_options(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "CREATE VIEW {name}_2 WITH (security_invoker) AS ...;\n-- for the new version"},
 )
 def view_options(fact: Fact, context: Context) -> str | None:
-    if object_of(fact) != "VIEW" or made_here(fact, context, "create_view"):
+    if object_of(fact) != "VIEW" or context.is_made(fact, "create_view"):
         return None
     if not re.search(r"(\bSET ?\(|\bRESET\b|\bALTER\b)", action(fact)):
         return None
@@ -140,16 +140,16 @@ def view_options(fact: Fact, context: Context) -> str | None:
     WARNING,
     engines=(POSTGRESQL,),
     phases=(EXPAND,),
-    kinds=("alter_other", "drop_other"),
-    peers=("squawk:ban-alter-extension", "squawk:ban-drop-extension"),
+    kinds=("alter_other",),
+    peers=("squawk:ban-alter-extension",),
     why="""The running version uses the extension's types and functions. An update may change what they do, and cannot be
     undone; with DROP they are gone, with CASCADE every column of such a type as well.""",
     instead={"postgresql": f"{_LATER}\nDROP EXTENSION IF EXISTS {{name}};"},
 )
 def extension_changed(fact: Fact, context: Context) -> str | None:
-    if object_of(fact) != "EXTENSION" or made_here(fact, context, "create_other"):
+    if object_of(fact) != "EXTENSION" or context.is_made(fact, "create_other"):
         return None
-    return f"what the running version uses of extension {fact.name} {'goes' if fact.kind == 'drop_other' else 'may change'}"
+    return f"what the running version uses of extension {fact.name} may change"
 
 
 @rule(
@@ -168,7 +168,7 @@ def extension_changed(fact: Fact, context: Context) -> str | None:
 def beyond_the_database(fact: Fact, context: Context) -> str | None:
     if fact.kind == "set":
         return f"SET GLOBAL {fact.name} changes the server for everybody" if fact.has("global") else None
-    if object_of(fact) not in ("ROLE", "USER", "GROUP", "DATABASE", "SYSTEM") or made_here(fact, context, "create_other"):
+    if object_of(fact) not in ("ROLE", "USER", "GROUP", "DATABASE", "SYSTEM") or context.is_made(fact, "create_other"):
         return None
     if re.match(r"(RENAME|OWNER|COLLATE|DEFAULT)\b", action(fact)):
         return None
@@ -179,6 +179,7 @@ def beyond_the_database(fact: Fact, context: Context) -> str | None:
     "drop-database",
     ERROR,
     engines=ENGINES,
+    phases=(CONTRACT,),
     kinds=("drop_other",),
     peers=("squawk:ban-drop-database", "atlas:DS101"),
     why="""Everything in it is gone, the ledger of releases too, and no phase makes that right.""",

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import re
 
-from ..ask import action, exists, opens_table
+from ..ask import above, action, exists, opens_table
 from ..facts import Fact, same_name
-from ..rule import ENGINES, ERROR, EXPAND, MYSQLS, NOTICE, POSTGRESQL, REPEATABLE, SERVERS, SQLITE, WARNING, Context, rule
+from ..rule import ENGINES, ERROR, MYSQLS, NOTICE, POSTGRESQL, SERVERS, SQLITE, WARNING, Context, rule
 
 _BACKFILL = {
     engine: "-- backfill/: small batches by primary key, each its own transaction, with pauses\n"
@@ -29,20 +29,6 @@ _BACKFILL = {
 )
 def truncate_cascade(fact: Fact, context: Context) -> str | None:
     return f"whatever refers to {fact.table} is emptied with it: name the tables" if fact.has("cascade") else None
-
-
-@rule(
-    "truncate-live-table",
-    ERROR,
-    engines=SERVERS,
-    phases=(EXPAND, REPEATABLE),
-    kinds=("truncate",),
-    why="""The running version still reads these rows. TRUNCATE takes a lock that even readers wait for (ACCESS EXCLUSIVE,
-    Sch-M, an exclusive metadata lock), on MySQL and MariaDB nothing brings the rows back.""",
-    instead=dict.fromkeys(SERVERS, "-- contract/, once nobody reads the rows\nTRUNCATE TABLE {table};"),
-)
-def truncate_live_table(fact: Fact, context: Context) -> str | None:
-    return f"{fact.table} is emptied while the running version reads it" if exists(fact, context) else None
 
 
 @rule(
@@ -121,8 +107,8 @@ def attach_partition_scan(fact: Fact, context: Context) -> str | None:
     if not found or not exists(fact, context):
         return None
     part = found.group(1).strip('"')
-    facts = [other for script in context.before for other in script.facts] + context.earlier(fact)
-    if context.is_new(part, fact) or any(other.kind == "validate_constraint" and same_name(other.table, part) for other in facts):
+    checked = [other for other in context.earlier(fact) if other.kind == "validate_constraint" and same_name(other.table, part)]
+    if checked or context.is_new(part, fact):
         return None
     return f"all rows of {part.lower()} are read under lock to see that they belong into {fact.table}"
 
@@ -157,8 +143,7 @@ def create_trigger_blocking(fact: Fact, context: Context) -> str | None:
     if not exists(fact, context) or not opens_table(fact, context):
         return None
     slow = ("update", "delete", "insert", "merge", "validate_constraint", "create_index")
-    behind = [other for other in context.script.facts if (other.line, other.column) > (fact.line, fact.column)]
-    after = next((other for other in behind if other.kind in slow), None)
+    after = next((other for other in context.later(fact) if other.kind in slow), None)
     if after is None:
         return None
     return f"writes to {fact.table} wait until the script ends, so also for line {after.line}"
@@ -299,7 +284,7 @@ def backfill_behind_lock(fact: Fact, context: Context) -> str | None:
     if not opens_table(fact, context) or fact.has("keyed") or (fact.kind == "insert" and not fact.has("select")):
         return None
     locking = ("add_column", "drop_column", "alter_column", "add_constraint", "drop_constraint", "rename_column", "alter_table")
-    held = [other for other in context.earlier(fact) if other.kind in locking and exists(other, context)]
+    held = [other for other in above(fact, context) if other.kind in locking and exists(other, context)]
     if not held:
         return None
     return f"this runs behind the lock that line {held[-1].line} took on {held[-1].table}, which everybody waits for"
