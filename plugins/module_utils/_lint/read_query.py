@@ -205,32 +205,34 @@ def read_insert(cursor: Cursor, out: Collector, at: Token) -> None:
 
 def read_update(cursor: Cursor, out: Collector, at: Token) -> None:
     """Read what stands behind UPDATE."""
-    flags: tuple = ()
-    if cursor.take("TOP"):
-        flags += ("bounded",)
-        if cursor.group() is None:
-            cursor.skip()
+    limit = _top(cursor)
     cursor.take_one("LOW_PRIORITY", "IGNORE", "ONLY")
-    table = cursor.name()
-    _changed("update", cursor, out, at, table, flags)
+    _changed("update", cursor, out, at, cursor.name(), limit)
 
 
 def read_delete(cursor: Cursor, out: Collector, at: Token) -> None:
     """Read what stands behind DELETE."""
-    flags: tuple = ()
-    if cursor.take("TOP"):
-        flags += ("bounded",)
-        if cursor.group() is None:
-            cursor.skip()
+    limit = _top(cursor)
     cursor.take_one("LOW_PRIORITY", "QUICK", "IGNORE")
     cursor.take("FROM")
     cursor.take("ONLY")
-    _changed("delete", cursor, out, at, cursor.name(), flags)
+    _changed("delete", cursor, out, at, cursor.name(), limit)
 
 
-def _changed(kind: str, cursor: Cursor, out: Collector, at: Token, table: str, flags: tuple) -> None:
+def _top(cursor: Cursor) -> str:
+    """Read SQL Server's TOP, and return its number or expression."""
+    if not cursor.take("TOP"):
+        return ""
+    begin = cursor.position
+    if cursor.group() is None:
+        cursor.skip()
+    return text_of(cursor.tokens[begin : cursor.position])
+
+
+def _changed(kind: str, cursor: Cursor, out: Collector, at: Token, table: str, limit: str) -> None:
     rest = cursor.rest()
     query = Cursor(rest)
+    flags = ("bounded",) if limit else ()
     flags += ("where",) if any(token.upper == "WHERE" and _depth(rest, i) == 0 for i, token in enumerate(rest)) else ()
     flags += ("bounded",) if any(token.upper in ("LIMIT", "TOP") for token in rest) or query.has("FETCH", "FIRST") else ()
     flags += (
@@ -239,7 +241,7 @@ def _changed(kind: str, cursor: Cursor, out: Collector, at: Token, table: str, f
         else ()
     )
     reads = reads_of(rest)
-    out.add(kind, at, _behind_alias(table, rest), flags=flags, reads=reads, hints=hints_of(rest), where=_where(rest))
+    out.add(kind, at, _behind_alias(table, rest), flags=flags, reads=reads, hints=hints_of(rest), where=_where(rest), limit=limit)
 
 
 def _where(rest: list[Token]) -> str:
