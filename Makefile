@@ -31,6 +31,7 @@ lint: setup ## Check style, playbooks, changelog fragments and plugin documentat
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/ansible-lint -q
 	@$(BIN)/antsibull-changelog lint
 	@$(BIN)/python scripts/variables-doc --check
+	@$(BIN)/python scripts/rules-doc --check
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
 modules: setup ## Run the unit tests and the integration tests of the modules on real servers (every balancer in short)
@@ -90,7 +91,8 @@ lock: ## Renew the lock files from requirements.in and requirements-floor.in
 	  uv pip compile -q --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" $$name.in -o $$name.txt; \
 	done
 
-docs: $(VENV)/.ready ## Write docs/variables.md from the roles
+docs: $(VENV)/.ready ## Write docs/variables.md from the roles, and docs/rules.md from the linter's rules
 	@$(BIN)/python scripts/variables-doc
+	@$(BIN)/python scripts/rules-doc
 
 .PHONY: help packages setup bench demo docs test test-all modules balancers story strategies killed root molecule scenarios lint sanity unit floor lock

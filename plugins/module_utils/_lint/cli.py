@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--fail-on", choices=[*reversed(SEVERITIES), "never"], default="error")
     parser.add_argument("--format", choices=list(FORMATS), default="text")
+    parser.add_argument("--processes", type=int, default=0, help="that parse at the same time; by default one a processor")
     parser.add_argument("--cache", metavar="FOLDER", help="by default everup-lint in the user's cache folder")
     for phase in PHASES:
         parser.add_argument(f"--{phase}-folder", default=phase, metavar="NAME")
@@ -94,6 +95,7 @@ def _params(options: argparse.Namespace, root: str, placeholders: dict) -> dict:
         "since": options.since,
         "sources": options.source,
         "cache": options.cache,
+        "processes": options.processes,
         "phases": list(PHASES),
         "live": False,
     }

@@ -95,7 +95,7 @@ def judge(params: dict) -> tuple[list[Finding], list[str]]:
 def _judge(params: dict) -> tuple[list[Finding], list[str]]:
     engine = params["engine"]
     cache = Path(params["cache"]) if params["cache"] else default_folder()
-    reader = Reader(engine, cache)
+    reader = Reader(engine, cache, params.get("processes", 0))
     folder = read_folder(params, reader)
     target = Target(engine, version_numbers(params["server_version"]), params["edition"] or "")
     pending, live = _since(params, folder), None
