@@ -53,7 +53,8 @@ rename_object       name, to, object (VIEW, FUNCTION, PROCEDURE, TYPE, SCHEMA, S
 create_other, alter_other, drop_other
                     name, object (TYPE, DOMAIN, SEQUENCE, SCHEMA, DATABASE, EXTENSION, ROLE, POLICY, SYNONYM, PUBLICATION, ...),
                     action (the words behind the name, in upper case), flags if_exists, if_not_exists, cascade, or_replace
-insert              reads; flags select (rows come from a query), identity_insert
+insert              reads; flags select (rows come from a query), columns (they are named), upsert (ON CONFLICT, ON
+                    DUPLICATE KEY), identity_insert
 update, delete      reads, where (text), limit (of TOP); flags where (it has a WHERE), bounded (TOP, LIMIT), joined
 merge               reads
 select              reads, hints (list, upper case: NOLOCK, INDEX(3), ...); flags into (SELECT ... INTO, with table), for_update

@@ -124,6 +124,10 @@ def read_facts(script: Script, engine: str, parser: Parser) -> tuple[list[Fact],
     return sorted(reading.out.facts, key=lambda fact: (fact.line, fact.column)), reading.out.unread
 
 
+# Statements that our reader's word is enough for, where sqlfluff gave up.
+_OURS = ("ALTER", "CREATE", "DROP", "EXEC", "EXECUTE", "DO", "SET", "LOCK", "UNLOCK", "SAVEPOINT", "ROLLBACK", "RELEASE")
+
+
 class _Reading:
     """Reads the statements of one script."""
 
@@ -200,7 +204,7 @@ class _Reading:
                 self._leaf(leaf, inner, statement, parsed=True)
             return
         understood = self.reader.read(tokens)
-        if parsed or (understood and words[0] in ("ALTER", "CREATE", "DROP", "EXEC", "EXECUTE", "DO", "SET")):
+        if parsed or (understood and words[0] in _OURS):
             return
         text = statement.text[tokens[0].start : tokens[-1].end]
         if text == statement.text.rstrip("; \n") or not self.parser.can_parse(text):

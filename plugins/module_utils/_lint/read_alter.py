@@ -19,11 +19,12 @@ _RENAMED = {
     "KEY": "rename_index",
     "COLUMN": "rename_column",
 }
-# Actions of PostgreSQL that the parser does not know in every form, and whose words are all that rules ask for.
+# Actions that the parser does not know in every form, and whose words are all that rules ask for.
 _KNOWN_ACTION = re.compile(
     r"(ATTACH|DETACH) PARTITION \S|(ENABLE|DISABLE|FORCE|NO FORCE) ROW LEVEL SECURITY$|REPLICA IDENTITY \S|(NO )?INHERIT \S+$"
     r"|(ENABLE|DISABLE)( REPLICA| ALWAYS)? (TRIGGER|RULE) \S+$|SET (SCHEMA|TABLESPACE|ACCESS METHOD) \S+$|SET (UN)?LOGGED$"
-    r"|NOT OF$|OWNER TO \S+$|(RE)?SET ?\(.*\)$|CLUSTER ON \S+$|SET WITHOUT CLUSTER$"
+    r"|PARTITION BY \S|(REMOVE|COALESCE|REORGANIZE) PARTITION|(ADD|DROP) SYSTEM VERSIONING$"
+    r"|ALTER (CHECK|CONSTRAINT) \S+ (NOT )?ENFORCED$|NOT OF$|OWNER TO \S+$|(RE)?SET ?\(.*\)$|CLUSTER ON \S+$|SET WITHOUT CLUSTER$"
 )
 _CONSTRAINT_OF = {"FOREIGN": "foreign_key", "PRIMARY": "primary_key", "CHECK": "check", "CONSTRAINT": "", "PERIOD": "period"}
 
@@ -88,7 +89,7 @@ class _Action:
             self.add("validate_constraint", at, cursor.name())
         elif cursor.take("MODIFY") or cursor.take("CHANGE"):
             self._whole_column(cursor, at, is_change=cursor.tokens[begin].upper == "CHANGE")
-        elif cursor.take("ALTER") and not cursor.peek("CONSTRAINT") and not cursor.peek("INDEX"):
+        elif cursor.take("ALTER") and not any(cursor.peek(word) for word in ("CONSTRAINT", "INDEX", "CHECK")):
             self._altered(cursor, at)
         else:
             cursor.position = begin
@@ -191,7 +192,7 @@ class _Action:
         elif (cursor.peek("CONSTRAINT") or cursor.peek("CHECK")) and len(cursor.tokens) > cursor.position + 1:
             word = cursor.skip().upper
             kind, values = "drop_constraint", {"type": _CONSTRAINT_OF[word]}
-        elif cursor.peek("PARTITION") and len(cursor.tokens) > cursor.position + 1:
+        elif cursor.peek("SYSTEM", "VERSIONING") or (cursor.peek("PARTITION") and len(cursor.tokens) > cursor.position + 1):
             self._other(cursor, at, "DROP ")
             return
         else:

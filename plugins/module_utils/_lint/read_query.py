@@ -200,6 +200,7 @@ def read_insert(cursor: Cursor, out: Collector, at: Token) -> None:
     query = Cursor(rest)
     flags = ("select",) if query.has("SELECT") or query.has("EXEC") else ()
     flags += ("columns",) if columns else ()
+    flags += ("upsert",) if query.has("ON", "CONFLICT") or query.has("ON", "DUPLICATE") else ()
     out.add("insert", at, table, flags=flags, reads=reads_of(rest), hints=hints_of(rest), columns=columns)
 
 
