@@ -26,6 +26,12 @@ box circle and or not in between is then else when case any all char decimal bit
 _STEADY_FUNCTIONS = frozenset(_STEADY.split())
 _CALL = re.compile(r"([a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)*)\s*\(", re.IGNORECASE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
+# id = 5, customer_id IN (1, 2), countries.code = 'DD'
+_KEYED = re.compile(
+    r"(?:^|\band\s+|\(|\.)[\"`\[]?(?:\w+_)?(?:id|uuid|guid|code|key|name|slug|number)[\"`\]]?"
+    r"\s*(?:=\s*(?:N?'|[\d$:@?-])|in\s*\(\s*(?:N?'|[\d$:@?-]))",
+    re.IGNORECASE,
+)
 _TYPE = re.compile(r"^\s*([A-Z][A-Z0-9_ ]*?)\s*(?:\(([^)]*)\))?\s*((?:WITH(?:OUT)? TIME ZONE|UNSIGNED|ZEROFILL|\[.*\]).*)?$")
 # What PostgreSQL calls one type by several names.
 _ALIASES = {
@@ -74,6 +80,12 @@ def promised_online(fact: Fact) -> bool:
     return fact.values.get("algorithm") in ("INSTANT", "NOCOPY") or fact.values.get("lock") == "NONE"
 
 
+def is_keyed(fact: Fact) -> bool:
+    """Return whether an update or delete is about a few rows: its WHERE compares what looks like a key to constants."""
+    where = str(fact.values.get("where") or "")
+    return bool(_KEYED.search(where)) and not re.search(r"\bOR\b", where, re.IGNORECASE)
+
+
 def above(fact: Fact, context: Context) -> list[Fact]:
     """Return what the fact's own script does in front of it, so in the same transaction where there is one."""
     return [other for other in context.script.facts if (other.line, other.column) < (fact.line, fact.column)]
@@ -95,9 +107,8 @@ def split_type(text: str) -> tuple[str, list[str]]:
     if not found:
         return text.upper().strip(), []
     name, arguments, behind = found.groups()
-    name = " ".join(part for part in (name, behind) if part)
-    name = _ALIASES.get(name, name)
-    return name, [part.strip() for part in (arguments or "").split(",") if part.strip()]
+    name = " ".join(part for part in (_ALIASES.get(name, name), behind) if part)
+    return _ALIASES.get(name, name), [part.strip() for part in (arguments or "").split(",") if part.strip()]
 
 
 def is_serial(column: Column) -> bool:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from ..ask import above, exists, opens_table, promised_online, proves_not_null
+import re
+
+from ..ask import above, action, exists, opens_table, promised_online, proves_not_null
 from ..facts import Fact, same_name
 from ..rule import ERROR, EXPAND, MARIADB, MYSQL, MYSQLS, NOTICE, POSTGRESQL, WARNING, Context, rule
 
@@ -70,7 +72,7 @@ def _checks_are_off(fact: Fact, context: Context) -> bool:
     "add-check-scan",
     ERROR,
     engines=(POSTGRESQL, *MYSQLS),
-    kinds=("add_constraint", "add_column"),
+    kinds=("add_constraint", "add_column", "alter_table"),
     scales=True,
     peers=(
         "squawk:constraint-missing-not-valid",
@@ -96,6 +98,9 @@ def _checks_are_off(fact: Fact, context: Context) -> bool:
 def add_check_scan(fact: Fact, context: Context) -> str | None:
     if fact.kind == "add_column":
         if not fact.spec.has("check") or fact.spec.has("not_valid"):
+            return None
+    elif fact.kind == "alter_table":
+        if not re.match(r"ALTER (CHECK|CONSTRAINT) \S+ ENFORCED\b", action(fact)):
             return None
     elif fact.values.get("type") != "check" or fact.has("not_valid", "not_enforced"):
         return None

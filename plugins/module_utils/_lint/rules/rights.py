@@ -8,7 +8,7 @@ import re
 
 from ..ask import action, exists, object_of
 from ..facts import Fact
-from ..rule import CONTRACT, ENGINES, ERROR, EXPAND, MYSQLS, POSTGRESQL, SERVERS, WARNING, Context, rule
+from ..rule import CONTRACT, ERROR, EXPAND, MYSQLS, POSTGRESQL, SERVERS, WARNING, Context, rule
 
 _LATER = "-- contract/, when every host runs the new version"
 
@@ -178,12 +178,12 @@ def beyond_the_database(fact: Fact, context: Context) -> str | None:
 @rule(
     "drop-database",
     ERROR,
-    engines=ENGINES,
+    engines=SERVERS,
     phases=(CONTRACT,),
     kinds=("drop_other",),
     peers=("squawk:ban-drop-database", "atlas:DS101"),
     why="""Everything in it is gone, the ledger of releases too, and no phase makes that right.""",
-    instead=dict.fromkeys(ENGINES, "-- by hand, with a backup that was restored once"),
+    instead=dict.fromkeys(SERVERS, "-- by hand, with a backup that was restored once"),
 )
 def drop_database(fact: Fact, context: Context) -> str | None:
     # To MySQL and MariaDB a schema is a database.

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import re
 
-from ..ask import above, action, exists, opens_table
+from ..ask import above, action, exists, is_keyed, opens_table
 from ..facts import Fact, same_name
-from ..rule import ENGINES, ERROR, MYSQLS, NOTICE, POSTGRESQL, SERVERS, SQLITE, WARNING, Context, rule
+from ..rule import ENGINES, ERROR, MYSQLS, NOTICE, POSTGRESQL, SQLITE, WARNING, Context, rule
 
 _BACKFILL = {
     engine: "-- backfill/: small batches by primary key, each its own transaction, with pauses\n"
@@ -208,7 +208,7 @@ def recreate_table(fact: Fact, context: Context) -> str | None:
 @rule(
     "swap-table",
     ERROR,
-    engines=ENGINES,
+    engines=(POSTGRESQL, *MYSQLS, SQLITE),
     kinds=("rename_table",),
     peers=("atlas:LT101",),
     why="""Copying the rows into a new table and giving it the old one's name loses what is written between copy and rename,
@@ -216,7 +216,8 @@ def recreate_table(fact: Fact, context: Context) -> str | None:
     and rights stay with the old table. A column that became NOT NULL on the way fails on the first NULL.""",
     instead={
         **dict.fromkeys(
-            SERVERS, "CREATE TABLE {to}_next (...);\n-- triggers keep it in step, a backfill fills it; contract drops {to}"
+            (POSTGRESQL, *MYSQLS),
+            "CREATE TABLE {to}_next (...);\n-- triggers keep it in step, a backfill fills it; contract drops {to}",
         ),
         "sqlite": "-- what can be done in place\nALTER TABLE {to} ADD COLUMN ...;\nALTER TABLE {to} RENAME COLUMN a TO b;",
     },
@@ -263,7 +264,7 @@ def update_all_rows(fact: Fact, context: Context) -> str | None:
     instead=_BACKFILL,
 )
 def update_many_rows(fact: Fact, context: Context) -> str | None:
-    if not fact.has("where") or fact.has("bounded", "keyed") or not exists(fact, context):
+    if not fact.has("where") or fact.has("bounded") or is_keyed(fact) or not exists(fact, context):
         return None
     return (
         f"{fact.kind.upper()} locks each row of {fact.table} that its WHERE leaves, until it ends: a backfill does it in batches"
@@ -281,7 +282,7 @@ def update_many_rows(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "-- expand/: the ALTER TABLE alone\n-- backfill/: the rows, in batches"},
 )
 def backfill_behind_lock(fact: Fact, context: Context) -> str | None:
-    if not opens_table(fact, context) or fact.has("keyed") or (fact.kind == "insert" and not fact.has("select")):
+    if not opens_table(fact, context) or is_keyed(fact) or (fact.kind == "insert" and not fact.has("select")):
         return None
     locking = ("add_column", "drop_column", "alter_column", "add_constraint", "drop_constraint", "rename_column", "alter_table")
     held = [other for other in above(fact, context) if other.kind in locking and exists(other, context)]

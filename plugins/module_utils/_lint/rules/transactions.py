@@ -126,7 +126,7 @@ def _only_once(fact: Fact, context: Context) -> str | None:
         if any(same_name(other.table, fact.table) and other.name.lower() == fact.name.lower() for other in dropped):
             return None
     if fact.kind == "insert":
-        return None if fact.has("on_conflict", "ignore") or fact.values.get("reads") else "its rows come a second time"
+        return None if fact.has("upsert") or fact.values.get("reads") else "its rows come a second time"
     return "it fails the second time"
 
 
@@ -189,7 +189,7 @@ def lock_timeout_disabled(fact: Fact, context: Context) -> str | None:
     name = fact.name.upper().lstrip("@").rpartition(".")[2]
     if name not in ("LOCK_TIMEOUT", "LOCK_WAIT_TIMEOUT", "INNODB_LOCK_WAIT_TIMEOUT", "STATEMENT_TIMEOUT", "TRANSACTION_TIMEOUT"):
         return None
-    value = fact.to.strip("'\" ").upper()
+    value = fact.to.strip("'\"").upper().replace(" ", "")
     off = ("-1",) if context.target.engine == SQLSERVER else ("DEFAULT",) if context.target.engine in MYSQLS else ("0", "DEFAULT")
     zero = context.target.engine == POSTGRESQL and bool(re.fullmatch(r"0\s*(MS|S|MIN|H|D)?", value))
     if value not in off and not zero:
