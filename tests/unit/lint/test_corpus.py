@@ -16,12 +16,15 @@ from ansible_collections.everup.deploy.plugins.module_utils._lint.peers import L
 from ansible_collections.everup.deploy.plugins.module_utils._lint.rule import RULES, SEVERITIES, Live, Target
 
 CORPUS = Path(__file__).parent / "corpus"
-# The rules of the phases compare scripts with each other, and have tests of their own.
-_TRIED_ELSEWHERE = ("contract", "definitions", "expand_drops", "expand_renames", "expand_requirements")
+# Families with tests of their own: those of the phases compare scripts with each other.
+_TRIED_ELSEWHERE = (
+    *("contract", "definitions", "expand_drops", "expand_renames", "expand_requirements"),
+    *("dynamic_sql", "sqlserver_indexes", "sqlserver_scripts", "sqlserver_tables"),
+)
 _KNOWN = {"sql", "phase", "version", "edition", "transaction", "rows", "columns", "constraints", "before", "severity"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _entries() -> list[dict]:
     """Return the entries of every file, one for each engine that they are for."""
     written = [entry for path in sorted(CORPUS.glob("*.yml")) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))]
