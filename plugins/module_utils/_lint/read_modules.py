@@ -10,6 +10,8 @@ from .read_query import hints_of, reads_of, result_columns
 from .tokens import Cursor, Token, names_in, read_tokens, split_commas, text_of
 
 _FAILING = ("RAISERROR", "THROW", "RAISE", "SIGNAL", "ROLLBACK", "RESIGNAL")
+# RAISE NOTICE of PL/pgSQL and RAISE(IGNORE) of SQLite let the write go on.
+_TELLING = ("NOTICE", "WARNING", "INFO", "LOG", "DEBUG", "IGNORE")
 _EVENTS = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 
 
@@ -80,7 +82,7 @@ def read_routine(cursor: Cursor, out: Collector, at: Token, routine: str, kind: 
         kind,
         at,
         name=name,
-        flags=flags,
+        flags=flags + _can_fail(body),
         routine=routine,
         parameters=[parameter for part in split_commas(listed or []) if (parameter := _parameter(part, out.engine))],
         returns=returns,
@@ -142,6 +144,16 @@ def _last_result(body: list[Token]) -> list[str]:
 _BEFORE_RESULT = ("AS", "BEGIN", "ON", "OFF", "END", "THEN", "ELSE", "QUERY", "RETURN")
 
 
+def _can_fail(body: list[Token]) -> tuple:
+    """Return the flag of a body that raises an error of its own, or rolls back."""
+    following = [*body[1:], None, None]
+    for token, after, further in zip(body, following, following[1:]):
+        word = further if after is not None and after.text == "(" else after
+        if token.upper in _FAILING and (word is None or word.upper not in _TELLING):
+            return ("can_fail",)
+    return ()
+
+
 def read_trigger(cursor: Cursor, out: Collector, at: Token, kind: str, flags: tuple, lexis: Lexis) -> None:
     """Read what stands behind CREATE or ALTER TRIGGER."""
     flags += cursor.take_if_exists()
@@ -151,23 +163,23 @@ def read_trigger(cursor: Cursor, out: Collector, at: Token, kind: str, flags: tu
     while not cursor.at_end and not cursor.peek("AS") and not cursor.peek("BEGIN") and not cursor.peek("EXECUTE"):
         if cursor.take("ON"):
             table = cursor.name()
+        elif cursor.take("FOR", "EACH"):
+            cursor.take_one("ROW", "STATEMENT")
+            break
         elif cursor.take("INSTEAD", "OF"):
             timing = "INSTEAD OF"
         elif cursor.token.upper in ("BEFORE", "AFTER", "FOR") and not timing:
             timing = "AFTER" if cursor.skip().upper != "BEFORE" else "BEFORE"
-        elif table and cursor.token.upper in ("UPDATE", "INSERT", "DELETE", "SET", "CALL") and out.engine in ("mysql", "mariadb"):
-            break
         else:
             word = cursor.skip().upper
             events += [word] if word in _EVENTS else []
     body = _inside(cursor.rest(), lexis)
-    can_fail = any(token.upper in _FAILING for token in body)
     out.add(
         kind,
         at,
         table,
         name,
-        flags=flags + (("can_fail",) if can_fail else ()),
+        flags=flags + _can_fail(body),
         events=events,
         timing=timing,
         body=text_of(body),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-_TYPE = re.compile(r"(?P<base>[^(]+?)\s*(?:\((?P<arguments>[^)]*)\))?\s*(?P<rest>[^()]*)$")
+_TYPE = re.compile(r"(?P<base>[^()]+)(?:\((?P<arguments>[^)]*)\)(?P<rest>[^()]*))?")
 _UNBOUNDED = 1 << 40
 _INTEGERS = {
     "TINYINT": 1, "SMALLINT": 2, "INT2": 2, "SMALLSERIAL": 2, "MEDIUMINT": 3, "INT": 4, "INTEGER": 4, "INT4": 4, "SERIAL": 4,
@@ -28,11 +28,10 @@ _SYNONYMS = {
 
 def parts(data_type: str) -> tuple[str, list[str], str]:
     """Return a type's name, its arguments, and what stands behind them, all in upper case: ``('VARCHAR', ['50'], '')``."""
-    match = _TYPE.match(data_type.upper().strip())
+    match = _TYPE.fullmatch(data_type.upper().strip())
     if match is None:
         return data_type.upper().strip(), [], ""
-    base = " ".join(match["base"].split())
-    rest = match["rest"].strip() if match["arguments"] is not None else ""
+    base, rest = " ".join(match["base"].split()), (match["rest"] or "").strip()
     for word in (" UNSIGNED", " ZEROFILL"):
         if base.endswith(word):
             base, rest = base.removesuffix(word), f"{word.strip()} {rest}".strip()

@@ -5,7 +5,21 @@
 from __future__ import annotations
 
 from ..facts import Fact, same_name
-from ..rule import ENGINES, ERROR, EXPAND, MARIADB, MYSQL, POSTGRESQL, REPEATABLE, SQLITE, SQLSERVER, WARNING, Context, rule
+from ..rule import (
+    ENGINES,
+    ERROR,
+    EXPAND,
+    MARIADB,
+    MYSQL,
+    POSTGRESQL,
+    REPEATABLE,
+    SERVERS,
+    SQLITE,
+    SQLSERVER,
+    WARNING,
+    Context,
+    rule,
+)
 
 _PHASES = (EXPAND, REPEATABLE)
 _WHY = "The old version runs until the last web server is upgraded, and again after a rollback. "
@@ -191,10 +205,11 @@ def drop_other(fact: Fact, context: Context) -> str | None:
 @rule(
     "truncate-in-expand",
     ERROR,
+    engines=SERVERS,
     kinds=("truncate",),
     phases=_PHASES,
     why=_WHY + "The rows are its data, and they are gone.",
-    instead=_in_contract("TRUNCATE TABLE {table};"),
+    instead=dict.fromkeys(SERVERS, _LATER + "TRUNCATE TABLE {table};"),
 )
 def truncate(fact: Fact, context: Context) -> str | None:
     if context.is_new(fact.table, fact):

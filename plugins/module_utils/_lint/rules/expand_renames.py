@@ -14,6 +14,7 @@ _WHY = "The old version runs until the last web server is upgraded, and again af
 @rule(
     "expand-rename-table",
     ERROR,
+    engines=(POSTGRESQL, MYSQL, MARIADB, SQLITE),  # SQL Server's sp_rename does not say what it renames: see expand-rename-object
     kinds=("rename_table",),
     phases=_PHASES,
     why=_WHY + "Each of its queries on the table fails at once.",

@@ -29,6 +29,7 @@ _PHASES = (EXPAND, REPEATABLE)
 _WHY = "The old version goes on writing rows as it always did, until the last web server is upgraded and again after a rollback. "
 _KEYS = ("unique", "primary_key", "foreign_key", "check", "exclude")
 _CONTRACT = "-- in contract/, once the backfill is finished and every server runs the new version:\n"
+_EXECUTES = re.compile(r"EXECUTE (?:FUNCTION|PROCEDURE) (?P<name>[\w.]+)", re.IGNORECASE)
 # INSERT INTO target (columns) VALUES or SELECT (values) in the body of a trigger.
 _TRIGGER_INSERT = re.compile(
     r"INSERT INTO (?P<table>[\w.\[\]\"`]+)\s*\((?P<columns>[^()]*)\)\s*(?:VALUES\s*\((?P<values>[^;]*)\)|SELECT "
@@ -262,10 +263,21 @@ def column_order(fact: Fact, context: Context) -> str | None:
 def trigger_fails(fact: Fact, context: Context) -> str | None:
     if context.is_new(fact.table, fact):
         return None
-    if fact.has("can_fail") and not _could_fail_before(fact, context):
+    if (fact.has("can_fail") or _function_fails(fact, context)) and not _could_fail_before(fact, context):
         return f"trigger {fact.name} on {fact.table} raises an error of its own, and the old version's write fails with it"
     narrow = _narrower(fact, context)
     return f"trigger {fact.name} on {fact.table} writes {narrow}: a long value fails the old version's write" if narrow else None
+
+
+def _function_fails(fact: Fact, context: Context) -> bool:
+    """Return whether the function that a trigger of PostgreSQL executes raises an error of its own."""
+    called = _EXECUTES.search(fact.values.get("body", ""))
+    made = [
+        other
+        for other in context.past(fact)
+        if called and other.kind == "create_routine" and same_name(other.name, called["name"])
+    ]
+    return bool(made) and made[-1].has("can_fail")
 
 
 def _could_fail_before(fact: Fact, context: Context) -> bool:
