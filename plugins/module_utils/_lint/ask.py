@@ -186,28 +186,26 @@ def plain(expression: str) -> str:
 def proves_not_null(fact: Fact, context: Context, column: str) -> bool:
     """Return whether a valid CHECK (column IS NOT NULL), or NOT NULL of PostgreSQL 18, stands when a fact is reached.
 
-    It does where these scripts add it and, when it was added NOT VALID, validate it, or where the live schema has it.
+    It does where these scripts, or expand scripts before them, add it and, when it was added NOT VALID, validate it, or where
+    the live schema has it.
     """
-    open_checks: set[str] = set()
-    proven = False
-    for other in context.earlier(fact):
+    unproven: set[str] = set()
+    validated: set[str] = set()
+    for other in context.past(fact):
         if not same_name(other.table, fact.table):
             continue
         if other.kind == "add_constraint" and _demands(other, column):
-            if other.has("not_valid"):
-                open_checks.add(other.name.lower())
-            else:
-                proven = True
-        elif other.kind == "validate_constraint" and (other.name.lower() in open_checks or not other.name):
-            proven = True
-    if proven:
+            if not other.has("not_valid"):
+                return True
+            unproven.add(other.name.lower())
+        elif other.kind == "validate_constraint":
+            validated.add(other.name.lower())
+    if unproven & validated:
         return True
-    constraints = context.live.constraints if context.live else {}
-    found = [each for name, each in constraints.items() if same_name(name, fact.table)]
-    validated = {other.name.lower() for other in context.earlier(fact) if other.kind == "validate_constraint"}
-    for name, constraint in (pair for each in found for pair in each.items()):
-        text = plain(str(constraint.get("expression", "")))
-        if f"{column.lower()} is not null" in text and (constraint.get("valid", True) or name.lower() in validated):
+    tables = context.live.constraints.items() if context.live else ()
+    for name, constraint in (pair for table, found in tables if same_name(table, fact.table) for pair in found.items()):
+        is_valid = constraint.get("valid", True) or name.lower() in validated
+        if is_valid and _excludes_null(str(constraint.get("expression", "")), column):
             return True
     return False
 
@@ -215,9 +213,13 @@ def proves_not_null(fact: Fact, context: Context, column: str) -> bool:
 def _demands(fact: Fact, column: str) -> bool:
     if fact.values.get("type") == "not_null":
         return column.lower() in [each.lower() for each in fact.values.get("columns", [])]
-    text = plain(str(fact.values.get("expression", "")))
-    return fact.values.get("type") == "check" and bool(
-        re.search(rf"(^|\band )(\w+\.)*{re.escape(column.lower())} is not null\b", text)
+    return fact.values.get("type") == "check" and _excludes_null(str(fact.values.get("expression", "")), column)
+
+
+def _excludes_null(expression: str, column: str) -> bool:
+    text = plain(expression)
+    return not re.search(r"\bor\b", text) and bool(
+        re.search(rf"(^|\band |\bcheck )(\w+\.)*{re.escape(column.lower())} is not null\b", text)
     )
 
 

@@ -37,7 +37,8 @@ _POSTGRESQL = {
         " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2, a.attnum"
     ),
     "constraints": (
-        "SELECT n.nspname::text AS schema, c.relname::text AS name, o.conname::text AS con, o.contype::text AS type"
+        "SELECT n.nspname::text AS schema, c.relname::text AS name, o.conname::text AS con, o.contype::text AS type,"
+        " pg_get_constraintdef(o.oid) AS expression, o.convalidated::int AS valid"
         " FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
     ),
@@ -147,7 +148,8 @@ def read_live(db: Engine) -> Live:
         columns.setdefault(_name(row), {})[row["col"].lower()] = column
     constraints: dict[str, dict] = {}
     for row in db.query(queries["constraints"]) if "constraints" in queries else []:
-        constraints.setdefault(_name(row), {})[row["con"].lower()] = {"type": row["type"]}
+        known = {"type": row["type"], "expression": row.get("expression") or "", "valid": bool(row.get("valid", True))}
+        constraints.setdefault(_name(row), {})[row["con"].lower()] = known
     modules = {_name(row): row["text"] for row in db.query(queries["modules"]) if row["text"]}
     return Live(rows=_rows(db, queries, columns), columns=columns, constraints=constraints, modules=modules)
 

@@ -61,7 +61,7 @@ class Live:
     Attributes:
         rows: estimated row count by ``schema.table`` and by ``table`` alone.
         columns: per table, ``{column: {type, nullable, default}}``, in their order.
-        constraints: per table, ``{constraint: {type, columns}}``.
+        constraints: per table, ``{constraint: {type, expression, valid}}``.
         modules: the text of each view, procedure, function and trigger by ``schema.name``.
         definitions: the facts of those modules that a script is about to define anew, likewise.
     """

@@ -10,11 +10,11 @@ from ..ask import above, action, exists, is_keyed, opens_table
 from ..facts import Fact, same_name
 from ..rule import ENGINES, ERROR, MYSQLS, NOTICE, POSTGRESQL, SQLITE, WARNING, Context, rule
 
-_BACKFILL = {
-    engine: "-- backfill/: small batches by primary key, each its own transaction, with pauses\n"
-    "-- UPDATE {table} SET a = ... WHERE a IS NULL AND ${{batch}}"
-    for engine in ENGINES
-}
+_BACKFILL = dict.fromkeys(
+    ENGINES,
+    "-- a file in backfill/: small batches by the key, with pauses, that go on where they were stopped\n"
+    "-- table: {table}\n-- key: id\n-- set:\n--   a: ...\n-- where: a IS NULL",
+)
 
 
 @rule(
