@@ -91,8 +91,9 @@ def _checks_are_off(fact: Fact, context: Context) -> bool:
         "-- in the next script\nALTER TABLE {table} VALIDATE CONSTRAINT {name};",
         "mysql": "-- the new version checks; the database follows in contract, at a quiet hour\n"
         "ALTER TABLE {table} ADD CONSTRAINT {name} CHECK (...) NOT ENFORCED;",
-        "mariadb": "-- old rows are not checked, and the table is not copied\nSET check_constraint_checks = 0;\n"
-        "ALTER TABLE {table} ADD CONSTRAINT {name} CHECK (...), ALGORITHM=INSTANT;\nSET check_constraint_checks = 1;",
+        "mariadb": "-- new rows only, and the table is left alone; likewise for UPDATE\n"
+        "CREATE TRIGGER {table}_check BEFORE INSERT ON {table} FOR EACH ROW\n"
+        "IF NOT (...) THEN SIGNAL SQLSTATE '45000'; END IF;",
     },
 )
 def add_check_scan(fact: Fact, context: Context) -> str | None:

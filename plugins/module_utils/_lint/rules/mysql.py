@@ -105,9 +105,10 @@ def _bytes(kind: str, values: int) -> int:
     scales=True,
     peers=("strong_migrations:add_column_default", "strong_migrations:change_column_null_mysql", "atlas:MY142", "atlas:MY147"),
     why="""The table is built anew. Reads and writes go on, but for as long as it takes the disk holds it twice, and a
-    replica stands still behind it. NULL or NOT NULL, FIRST and AFTER of an existing column, ROW_FORMAT and OPTIMIZE always
-    do so; a new column that is not the last and DROP COLUMN do before MySQL 8.0.29 and MariaDB 10.4, any new column before
-    MySQL 8.0.12 and MariaDB 10.3. NOT NULL fails on the first NULL, or without strict mode turns it to 0 or ''.""",
+    replica stands still behind it. Another nullability, ROW_FORMAT and OPTIMIZE always do so, on MySQL also FIRST and AFTER
+    of an existing column; a new column that is not the last and DROP COLUMN do before MySQL 8.0.29 and MariaDB 10.4, any
+    new column before MySQL 8.0.12 and MariaDB 10.3. NOT NULL fails on the first NULL, or without strict mode turns it to 0
+    or ''.""",
     instead={
         "mysql": "-- refuses rather than rebuilds\nALTER TABLE {table} ..., ALGORITHM=INSTANT;",
         "mariadb": "-- refuses rather than rebuilds\nALTER TABLE {table} ..., ALGORITHM=INSTANT;",
@@ -131,7 +132,9 @@ def _rebuilds(fact: Fact, context: Context) -> str | None:
     elif fact.kind == "drop_column":
         return None if instant_anywhere(context) else f"on this version dropping {fact.name}"
     elif fact.kind == "alter_column":
-        if fact.has("first", "after") or fact.spec.has("first", "after"):
+        # MariaDB moves a column at once since it can add one anywhere; MySQL rebuilds for it still.
+        is_moved = fact.has("first", "after") or fact.spec.has("first", "after")
+        if is_moved and not (context.target.engine == MARIADB and instant_anywhere(context)):
             return f"moving {fact.name}"
         nullable = is_nullable(fact, context)
         if nullable is not None and fact.has("whole") and nullable == fact.spec.has("not_null"):
