@@ -142,25 +142,6 @@ def test_no_answer_leads_to_a_member_that_is_out(lb, rig, apps):
 # --- writers ---------------------------------------------------------------------------------------------------------
 
 
-def test_two_writers_at_once_lose_nothing(lb, rig):
-    failures = []
-
-    def move(member: str) -> None:
-        try:
-            for state in ["drain", "maint", "ready"] * 3 + ["drain"]:
-                lb.balancer(rig).set_state("shop", member, state)
-        except EverupError as error:
-            failures.append(str(error))
-
-    writers = [threading.Thread(target=move, args=(member,)) for member in ("web1", "web2")]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-    assert failures == []
-    assert [member["state"] for member in lb.info(rig, pool="shop")["members"]] == ["drain", "drain"]
-
-
 def test_a_change_between_reading_and_writing_is_not_overwritten(lb, rig, monkeypatch):
     balancer = lb.balancer(rig)
     patch, tried = balancer._patch, []

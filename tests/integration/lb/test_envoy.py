@@ -59,19 +59,6 @@ def test_a_change_is_in_force_at_once_with_envoys_own_merge_window(lb, start_rig
         assert lb.served(rig, apps) == [False, True]
 
 
-def test_two_runs_at_once_lose_no_edit(lb, rig):
-    for state in ("drain", "ready", "maint", "ready"):
-        moves = [
-            threading.Thread(target=lb.move, args=(rig, state), kwargs={"member": member, "wait": False})
-            for member in ("web1", "web2")
-        ]
-        for move in moves:
-            move.start()
-        for move in moves:
-            move.join(10)
-        assert [lb.facts(rig, member=member)["state"] for member in ("web1", "web2")] == [state] * 2
-
-
 def test_the_state_outlives_a_restart(lb, rig, apps):
     lb.move(rig, "drain")
     rig.stop()

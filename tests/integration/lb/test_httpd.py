@@ -162,25 +162,6 @@ def test_a_balancer_that_takes_no_change_is_found_before_anything_is_tried(lb, s
         lb.balancer(rig).set_state("shop", "web1", "drain")
 
 
-def test_two_writers_at_once_lose_nothing(lb, rig):
-    failures = []
-
-    def move(member: str) -> None:
-        try:
-            for state in ["drain", "maint", "ready"] * 5 + ["drain"]:
-                lb.balancer(rig).set_state("shop", member, state)
-        except EverupError as error:
-            failures.append(str(error))
-
-    writers = [threading.Thread(target=move, args=(member,)) for member in ("web1", "web2")]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(30)
-    assert failures == []
-    assert [member["state"] for member in lb.info(rig, pool="shop")["members"]] == ["drain", "drain"]
-
-
 # --- restarts --------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import threading
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
@@ -99,25 +98,6 @@ def test_a_member_opened_and_killed_before_the_reload_can_go_either_way(lb, rig,
         lb.Request(rig.port("shop"), "/").join(5)
     assert apps["web1"].served == (3 if wanted == "ready" else 0)
     assert "pending" not in path.read_text()
-
-
-def test_two_at_once_on_one_file_lose_nothing(lb, rig):
-    failures = []
-
-    def move(member):
-        try:
-            for state in ("drain", "ready", "drain"):
-                lb.move(rig, state, member=member, timeout=20)
-        except EverupError as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=move, args=(member,)) for member in ("web1", "web2")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
-    assert [member["state"] for member in lb.info(rig, pool="shop")["members"]] == ["drain", "drain"]
 
 
 def test_a_member_without_a_comment_has_its_address_as_name(lb, rig, apps):

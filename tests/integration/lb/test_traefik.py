@@ -53,19 +53,6 @@ def test_a_change_that_traefik_has_not_loaded_yet_is_waited_for(lb, start_rig):
     assert lb.facts(rig)["state"] == "drain"
 
 
-def test_two_runs_at_once_lose_no_edit(lb, rig):
-    for state in ("drain", "ready", "maint", "ready"):
-        moves = [
-            threading.Thread(target=lb.move, args=(rig, state), kwargs={"member": member, "wait": False})
-            for member in ("web1", "web2")
-        ]
-        for move in moves:
-            move.start()
-        for move in moves:
-            move.join(10)
-        assert [lb.facts(rig, member=member)["state"] for member in ("web1", "web2")] == [state] * 2
-
-
 @pytest.mark.parametrize("state", ["drain", "maint"])
 def test_the_state_outlives_a_restart(lb, rig, apps, state):
     lb.move(rig, state)
