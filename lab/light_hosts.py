@@ -15,7 +15,6 @@ import getpass
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,29 +22,11 @@ from pathlib import Path
 
 from lab.ports import free_ports, listening
 from lab.process import Child
+from lab.sshd import SYSTEM_PATH, sshd_config, write_keys
 
 ROOT = Path(__file__).resolve().parent
 NETWORK = "127.88"  # every address of 127.0.0.0/8 is this machine (RFC 1122, 3.2.1.3)
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_TIMEOUT_S = 60
-
-# A host's folder is the home of whoever logs in, so that no .bashrc of this machine is read for every command.
-SSHD_CONFIG = """\
-Port {port}
-ListenAddress {address}
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/client_key.pub
-PidFile none
-StrictModes no
-UsePAM no
-UseDNS no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-MaxStartups 200
-MaxSessions 200
-SetEnv PATH={path} HOME={home}
-Subsystem sftp internal-sftp
-"""
 
 
 class LightHosts:
@@ -105,19 +86,17 @@ class LightHosts:
 
     def _write_keys(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        for key in ("host_key", "client_key"):
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(self.directory / key)]
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
-        public = (self.directory / "host_key.pub").read_text(encoding="ascii")
-        (self.directory / "known_hosts").write_text(f"[{NETWORK}.*]:{self.ssh_port} {public}", encoding="ascii")
+        public = write_keys(self.directory, "the lab")
+        (self.directory / "known_hosts").write_text(f"[{NETWORK}.*]:{self.ssh_port} {public}\n", encoding="ascii")
 
     def _start_ssh(self, name: str) -> Child:
         self.home(name).mkdir(parents=True)
         logs = self.directory / "logs"
         logs.mkdir(exist_ok=True)
         config = logs / f"{name}.sshd_config"
-        settings = {"address": self.address[name], "home": self.home(name), "folder": self.directory, "path": SYSTEM_PATH}
-        config.write_text(SSHD_CONFIG.format(port=self.ssh_port, **settings), encoding="utf-8")
+        # A host's folder is the home of whoever logs in, so that no .bashrc of this machine is read for every command.
+        text = sshd_config(self.directory, self.address[name], self.ssh_port, HOME=self.home(name))
+        config.write_text(text, encoding="utf-8")
         # Privilege separation wants its folder, which the package's own start script makes.
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)

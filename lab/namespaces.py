@@ -28,9 +28,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lab.process import Child, LabError
+from lab.sshd import SYSTEM_PATH, sshd_config, write_keys
 
 PROGRAMS = ("ip", "mount", "ssh-keygen", "sshd", "unshare")
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_HOSTS = 200
 START_TIMEOUT_S = 15
 
@@ -48,24 +48,6 @@ for file in /root/.bashrc /root/.profile /root/.bash_profile; do
     if [ -f "$file" ]; then mount --bind /dev/null "$file"; fi
 done
 exec "$3" -D -e -f "$2/sshd_config"
-"""
-
-SSHD_CONFIG = """\
-Port 22
-ListenAddress {address}
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/authorized_keys
-PidFile none
-StrictModes no
-UsePAM no
-UseDNS no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-MaxStartups 100
-MaxSessions 100
-SetEnv PATH={path}
-Subsystem sftp internal-sftp
 """
 
 
@@ -199,17 +181,13 @@ class Namespaces:
         """Write one host's keys and configuration; returns its line of known_hosts."""
         folder, address = self.directory / name, hosts[name]["address"]
         (folder / "files").mkdir(parents=True)
-        for key in ("host_key", "client_key"):
-            _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"{key} of {name}", "-f", str(folder / key))
-        shutil.copy(folder / "client_key.pub", folder / "authorized_keys")
-        config = SSHD_CONFIG.format(address=address, folder=folder, path=SYSTEM_PATH)
-        (folder / "sshd_config").write_text(config, encoding="utf-8")
+        public = write_keys(folder, name)
+        (folder / "sshd_config").write_text(sshd_config(folder, address), encoding="utf-8")
         (folder / "shadow").write_text("root:*:19000:0:99999:7:::\n", encoding="utf-8")
         (folder / "shadow").chmod(0o600)
         lines = [f"127.0.0.1 localhost\n{controller} controller\n"] + [f"{hosts[host]['address']} {host}\n" for host in hosts]
         (folder / "etc-hosts").write_text("".join(lines), encoding="utf-8")
-        kind, key = (folder / "host_key.pub").read_text(encoding="utf-8").split()[:2]
-        return f"{address} {kind} {key}\n"
+        return f"{address} {public}\n"
 
     def _start_ssh(self, hosts: dict) -> None:
         sshd = _which("sshd")
