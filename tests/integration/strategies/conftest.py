@@ -41,8 +41,19 @@ class Driver:
             (self.role / part).symlink_to(ROLE / part)
         self.variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
 
-    def run(self, *steps: str, version: str = "2.0.0", flags: tuple = (), env: dict | None = None, **variables) -> Steps:
-        """Run tasks files of the role, by their path below its tasks, and print which version the host said it has."""
+    def run(
+        self, *steps: str, version: str = "2.0.0", back: bool = False, flags: tuple = (), env: dict | None = None, **variables
+    ) -> Steps:
+        """Run tasks files of the role, by their path below its tasks, and print which version the host said it has.
+
+        Parameters:
+            version: of the release.
+            back: whether the host is on its way back, to version 1.0.0.
+            flags, env: further arguments and environment variables of ansible-playbook.
+            variables: further ones of the host.
+        """
+        if back:
+            variables = {"rolling_upgrade_direction": "back", "rolling_upgrade_version_before": "1.0.0", **variables}
         tasks = [{"name": step, "ansible.builtin.include_tasks": f"{ROLE}/tasks/{step}.yml"} for step in steps]
         tell = {"msg": "version now: <{{ rolling_upgrade_version_now | default('not asked') }}>"}
         tasks.append({"name": "Tell", "ansible.builtin.debug": tell})
@@ -64,5 +75,21 @@ def driver_for(tmp_path_factory):
 
     def make(**variables) -> Driver:
         return Driver(tmp_path_factory.mktemp("steps"), variables)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def package_driver_for(driver_for):
+    """Make drivers of the strategy package for a host with a package manager, whose package is ``shop``."""
+
+    def make(host, restart: list[str], **variables) -> Driver:
+        return driver_for(
+            ansible_python_interpreter=str(host.python),
+            rolling_upgrade_strategy="package",
+            rolling_upgrade_package="shop",
+            rolling_upgrade_restart_command=restart,
+            **variables,
+        )
 
     return make

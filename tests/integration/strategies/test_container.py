@@ -145,9 +145,8 @@ def test_what_was_killed_between_remove_and_run_is_repaired_by_the_same_command(
 
 
 def test_go_back_runs_the_old_image_and_pulls_it_where_somebody_has_removed_it(driver, host, registry, port):
-    back = {"rolling_upgrade_direction": "back", "rolling_upgrade_version_before": "1.0.0"}
     host.podman("rmi", f"{registry.address}/shop:1.0.0")
-    run = driver.run(*GO_BACK, **back)
+    run = driver.run(*GO_BACK, back=True)
     assert run.code == 0, run.output
     assert run.version_now == "1.0.0"
     assert served(port) == "1.0.0"

@@ -91,8 +91,7 @@ def test_a_release_is_staged_beside_the_site_and_then_switched_to(iis, host):
 
 def test_the_way_back_switches_and_brings_nothing(iis, host):
     host.update(releases=["1.0.0", "2.0.0"])
-    back = {"rolling_upgrade_direction": "back", "rolling_upgrade_version_before": "1.0.0"}
-    run = iis(UPGRADE[1], "strategies/iis/go_back", **back)
+    run = iis(UPGRADE[1], "strategies/iis/go_back", back=True)
     assert run.code == 0, run.output
     assert host.path() == r"D:\shop\releases\1.0.0"
     assert [name for name, _given in host.state["calls"]] == ["switch"]

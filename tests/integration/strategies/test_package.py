@@ -15,7 +15,6 @@ CHECK = ("version", "strategies/package/check")
 STAGE = "strategies/package/stage"
 UPGRADE = "strategies/package/upgrade"
 GO_BACK = "strategies/package/go_back"
-BACK = {"rolling_upgrade_direction": "back", "rolling_upgrade_version_before": "1.0.0"}
 
 
 def add(repository, version: str) -> None:
@@ -35,14 +34,8 @@ def host(repository, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def driver(host, driver_for):
-    restart = ["sh", "-c", f"cat {host.root}/srv/shop/version >> {host.root}/restarts"]
-    return driver_for(
-        ansible_python_interpreter=str(host.python),
-        rolling_upgrade_strategy="package",
-        rolling_upgrade_package="shop",
-        rolling_upgrade_restart_command=restart,
-    )
+def driver(host, package_driver_for):
+    return package_driver_for(host, ["sh", "-c", f"cat {host.root}/srv/shop/version >> {host.root}/restarts"])
 
 
 def restarts(host) -> str:
@@ -126,7 +119,7 @@ def test_upgrade_installs_the_newest_revision_and_restarts(driver, host):
 
 
 def test_go_back_downgrades_and_restarts(driver, host):
-    run = driver.run(GO_BACK, "version", **BACK)
+    run = driver.run(GO_BACK, "version", back=True)
     assert run.code == 0, run.output
     assert host.installed() == "installed 1:1.0.0-1"
     assert restarts(host).endswith("1:1.0.0-1")
@@ -152,7 +145,7 @@ def test_a_package_goes_back_together_with_the_one_that_has_its_very_version(dri
     host.run("apt-get", "update")
     host.run("apt-get", "--yes", "install", "till=1.1.0-1")
     both = {"rolling_upgrade_package": "till", "rolling_upgrade_package_also": ["till-assets"]}
-    run = driver.run(GO_BACK, **both, **BACK)
+    run = driver.run(GO_BACK, back=True, **both)
     assert run.code == 0, run.output
     assert host.installed("till") == host.installed("till-assets") == "installed 1.0.0-1"
 

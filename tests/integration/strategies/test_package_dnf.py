@@ -29,14 +29,8 @@ def host(repository, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def driver(host, driver_for):
-    driver = driver_for(
-        ansible_python_interpreter=str(host.python),
-        rolling_upgrade_strategy="package",
-        rolling_upgrade_package="shop",
-        rolling_upgrade_package_manager="dnf",
-        rolling_upgrade_restart_command=["true"],
-    )
+def driver(host, package_driver_for):
+    driver = package_driver_for(host, ["true"], rolling_upgrade_package_manager="dnf")
     # On a host of dnf Ansible finds the backend by its facts, which call this machine one of apt.
     driver.module_defaults = {"ansible.builtin.dnf": {"use_backend": "dnf4"}}
     return driver
@@ -68,8 +62,7 @@ def test_stage_downloads_and_upgrade_installs_the_newest_release(driver, host):
 
 
 def test_go_back_downgrades(driver, host):
-    back = {"rolling_upgrade_direction": "back", "rolling_upgrade_version_before": "1.0.0"}
-    run = driver.run("strategies/package/go_back", "version", **back)
+    run = driver.run("strategies/package/go_back", "version", back=True)
     assert run.code == 0, run.output
     assert host.version_file() == "1.0.0-1"
     assert run.version_now == "1.0.0"
