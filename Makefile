@@ -34,11 +34,11 @@ lint: setup ## Check style, playbooks, changelog fragments and plugin documentat
 	@$(BIN)/python scripts/rules-doc --check
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
-modules: setup ## Run the unit tests and the integration tests of the modules on real servers (every balancer in short)
-	@EVERUP_BALANCERS=short $(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill health lb migrations release_ledger shop)
+modules: setup ## Run the unit tests and the integration tests of the modules on real servers
+	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill health migrations release_ledger shop)
 
-balancers: setup ## Run the whole suite of every balancer
-	@$(BIN)/pytest -q tests/unit/lb tests/integration/lb
+balancers: setup ## Run the suites of every balancer
+	@$(BIN)/pytest -q tests/integration/lb
 
 story: setup ## Run releases with all that goes wrong on the way, and the demo
 	@scripts/system-packages $(STRATEGY_PACKAGES)
@@ -51,10 +51,11 @@ strategies: setup ## Run every step of the strategies on a real apt, dnf and pod
 killed: setup ## Run a release whose controller is killed at every step
 	@$(BIN)/pytest -q tests/integration/kill
 
-test: setup ## Run everything, as CI does: the longest first, in two lanes
-	@EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j2 --output-sync=target story modules killed molecule scenarios floor sanity lint
+test: setup ## Run everything, as CI does: the longest first, in three lanes, as tests of servers wait more than they work
+	@EVERUP_TESTS=short EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j3 --output-sync=target \
+	  story modules balancers killed molecule scenarios floor sanity lint
 
-test-all: test balancers strategies scenarios ## Run what CI runs, the whole suite of every balancer and strategy, and every scenario in full
+test-all: test modules balancers strategies scenarios ## Run what CI runs, and in full what CI runs in short
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this makes hosts out of namespaces, which only root may: run it as root" >&2; exit 1; }

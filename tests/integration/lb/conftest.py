@@ -17,8 +17,8 @@ from ansible_collections.everup.deploy.tests.support.rigs import RIGS, NginxRig
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    """With EVERUP_BALANCERS=short leave out what only HAProxy, the default, proves in every run."""
-    if os.environ.get("EVERUP_BALANCERS") != "short":
+    """With EVERUP_TESTS=short leave out what only HAProxy, the default, proves in every run."""
+    if os.environ.get("EVERUP_TESTS") != "short":
         return
     shared = ("test_conformance.py", "test_ansible_run.py", "test_known_flaws.py")
 
