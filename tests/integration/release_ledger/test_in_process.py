@@ -11,6 +11,10 @@ OTHER_PYTHON = "ansible_python_interpreter={}"
 ROW = {"version": "2.4.0", "host": "web1", "web_group": "web", "state": "draining", "version_before": "2.3.0"}
 # What is of the run, not of the module.
 PASSING = ("invocation", "ansible_facts", "changed_at", "planned_at")
+# A row and what may be wrong with it; what check and diff mode make of what is refused anyway is left to the whole form.
+CHANGES = ({}, {"token": 0}, {"state": "gone"}, {"colour": "red"}, {"lease_ttl": "0s"})
+IN_SHORT = [(change, ()) for change in CHANGES] + [({}, ("--check",)), ({}, ("--diff",))]
+WHOLE = [(change, (flag,)) for change in CHANGES[1:] for flag in ("--check", "--diff")]
 
 
 @pytest.fixture
@@ -40,8 +44,7 @@ def is_module(done) -> bool:
     return "Using module file" in done.output
 
 
-@pytest.mark.parametrize("flags", [(), ("--check",), ("--diff",)])
-@pytest.mark.parametrize("change", [{}, {"token": 0}, {"state": "gone"}, {"colour": "red"}, {"lease_ttl": "0s"}])
+@pytest.mark.parametrize(("change", "flags"), [*IN_SHORT, *(pytest.param(*case, marks=pytest.mark.whole) for case in WHOLE)])
 def test_a_row_is_written_as_by_a_module(rolling, apart, tmp_path, flags, change):
     db, token = rolling
     options = {**db.options, **ROW, "token": token, **change}
@@ -56,7 +59,7 @@ def test_a_row_is_written_as_by_a_module(rolling, apart, tmp_path, flags, change
     assert (is_module(here), is_module(there)) == ("state" in change or "colour" in change, True)
 
 
-@pytest.mark.parametrize("database", ["shop.sqlite", "./shop.sqlite"])
+@pytest.mark.parametrize("database", ["shop.sqlite", pytest.param("./shop.sqlite", marks=pytest.mark.whole)])
 def test_a_relative_path_begins_where_it_does_for_a_module(rolling, apart, tmp_path, database, monkeypatch):
     _db, token = rolling
     monkeypatch.chdir(tmp_path)
@@ -77,7 +80,7 @@ def test_a_guard_refuses_as_by_a_module(rolling, apart, tmp_path):
     assert here.result["reasons"] == ["web1 failed, is unreachable, or was left out by --limit"]
 
 
-@pytest.mark.parametrize("flags", [("-e", "ansible_become=true"), ("-B", "60")])
+@pytest.mark.parametrize("flags", [("-e", "ansible_become=true"), ("-B", "60", "-P", "1")])
 def test_another_user_and_a_background_task_take_a_module(rolling, tmp_path, flags):
     db, token = rolling
     assert is_module(run_task(tmp_path, "release_member", {**db.options, **ROW, "token": token}, "-vvv", *flags))
