@@ -1,10 +1,16 @@
 # Copyright: Contributors to the everup.deploy project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What of a suite is left to its whole form."""
+"""What of a suite is left to its whole form, and what all tests bear on a machine that is busy with others."""
 
 from __future__ import annotations
 
 import os
+
+from hypothesis import settings
+
+# An example takes as long as a busy machine lets it wait.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(config, items) -> None:
