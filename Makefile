@@ -51,9 +51,9 @@ strategies: setup ## Run every step of the strategies on a real apt, dnf and pod
 killed: setup ## Run a release whose controller is killed at every step
 	@$(BIN)/pytest -q tests/integration/kill
 
-test: setup ## Run everything, as CI does: the longest first, in three lanes, as tests of servers wait more than they work
+test: setup ## Run everything, as CI does: the longest first, in three lanes, of which those with single modules mostly wait
 	@EVERUP_TESTS=short EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j3 --output-sync=target \
-	  story modules balancers killed molecule scenarios floor sanity lint
+	  story scenarios modules killed balancers molecule floor sanity lint
 
 test-all: test modules balancers strategies scenarios ## Run what CI runs, and in full what CI runs in short
 
