@@ -35,6 +35,7 @@ class FilterModule:
             "rollout_lines": _filter(rollout.describe),
             "rollout_behind": _filter(rollout.behind),
             "pool_members": _filter(rollout.pool_members),
+            "pool_refusals": _filter(rollout.pool_refusals),
             "lost_balancers": _filter(rollout.lost_balancers),
             "mute_balancers": _filter(rollout.mute_balancers),
             "taken_out": _filter(rollout.taken_out),

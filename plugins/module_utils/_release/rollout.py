@@ -205,8 +205,41 @@ def _is_failure(evidence: Mapping) -> bool:
 
 
 def pool_members(registered: Mapping) -> list[dict]:
-    """Return the members of every balancer out of a registered loop of ``lb_member_info``."""
-    return [member for result in registered.get("results", []) for member in result.get("members", [])]
+    """Return the members of every balancer out of a registered loop of ``lb_member_info`` over the balancers.
+
+    ``balancer`` becomes the host that was asked with the address there, for two hosts may have the same: a socket has one path on
+    both of a pair.
+    """
+    return [
+        {**member, "balancer": f"{_item(result)} ({member['balancer']})"}
+        for result in registered.get("results", [])
+        for member in result.get("members", [])
+    ]
+
+
+def pool_refusals(pool: str, registered: Mapping, names: list[str], floor: int) -> list[str]:
+    """Return a sentence for each balancer whose pool is not as a roll-out needs it.
+
+    Parameters:
+        pool: its name.
+        registered: a loop of ``lb_member_info`` over the balancers.
+        names: the members that the roll-out will take out, a few at a time.
+        floor: how many healthy members must be left while it does.
+    """
+    known: dict = {}
+    for member in pool_members(registered):
+        known.setdefault(member["balancer"], set()).add(member["member"])
+    sentences = []
+    for balancer, members in known.items():
+        missing = [name for name in names if name not in members]
+        if missing:
+            sentences.append(f"Pool {pool} on {balancer} has no member {', '.join(missing)}.")
+        if len(members) <= floor:
+            sentences.append(
+                f"Pool {pool} on {balancer} has {len(members)} member(s) and rolling_upgrade_min_healthy is {floor}: that leaves "
+                "no host to take out. Lower it, or add members."
+            )
+    return sentences
 
 
 def _item(result: Mapping) -> str:

@@ -15,11 +15,15 @@ PLANNED = ["web1", "web2", "web3"]
 
 
 def looked(*balancers: dict) -> dict:
-    """A registered loop of lb_member_info with these counters by member, one dict a balancer."""
+    """A registered loop of lb_member_info with these counters by member, one dict a balancer, all of one address."""
     results = []
     for number, members in enumerate(balancers, 1):
         counted = [
-            {"balancer": f"lb{number}", "member": name, "counters": {"response_ms": None, "response_over": None, **counters}}
+            {
+                "balancer": "/run/haproxy/admin.sock",
+                "member": name,
+                "counters": {"response_ms": None, "response_over": None, **counters},
+            }
             for name, counters in members.items()
         ]
         results.append({"ansible_loop_var": "balancer", "balancer": f"lb{number}", "members": counted})

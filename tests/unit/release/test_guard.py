@@ -2,6 +2,7 @@
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._release.guard import capacity_reasons, reasons_to_stop
+from ansible_collections.everup.deploy.plugins.module_utils._release.rollout import pool_members
 
 PLANNED = ["web1", "web2", "web3", "web4"]
 
@@ -82,6 +83,18 @@ THREE = [member("web1"), member("web2"), member("web3")]
 )
 def test_capacity(members, leaving, floor, expected):
     assert capacity_reasons("shop", members, leaving, [], floor) == expected
+
+
+def test_two_balancers_of_one_address_are_counted_each_for_itself():
+    """web2 is down on both: a sum over both would have two healthy members left."""
+    seen = [member("web1"), member("web2", False, health="DOWN"), member("web3")]
+    address = [{**row, "balancer": "/run/haproxy/admin.sock"} for row in seen]
+    registered = {"results": [{"balancer": name, "members": address} for name in ("lb1", "lb2")]}
+    assert capacity_reasons("shop", pool_members(registered), ["web1"], [], 2) == [
+        f"pool shop on {name} (/run/haproxy/admin.sock) would be left with 1 healthy member(s), the floor is 2 "
+        "(web2 is ready, DOWN)"
+        for name in ("lb1", "lb2")
+    ]
 
 
 def test_a_lost_balancer_stops_the_batch():

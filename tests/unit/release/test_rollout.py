@@ -216,9 +216,36 @@ def test_every_host_is_asked():
     assert rollout.behind(["web1", "web2", "web3"], hosts, "2") == ["web1 did not answer", "web3 did not answer"]
 
 
+SOCKET = "/run/haproxy/admin.sock"
+
+
+def looked(**balancers):
+    """A registered loop of lb_member_info over hosts that all have the socket at the same path, with these members."""
+    members = {name: [{"balancer": SOCKET, "member": member} for member in found] for name, found in balancers.items()}
+    return {"results": [{"balancer": name, "members": found} for name, found in members.items()]}
+
+
+def test_two_balancers_of_one_address_are_two():
+    found = rollout.pool_members(looked(lb1=["web1"], lb2=["web1"]))
+    assert [member["balancer"] for member in found] == [f"lb1 ({SOCKET})", f"lb2 ({SOCKET})"]
+
+
+def test_each_balancer_must_have_every_member_and_more_than_the_floor():
+    both = ["web1", "web2"]
+    assert rollout.pool_refusals("shop", looked(lb1=both, lb2=both), both, 1) == []
+    assert rollout.pool_refusals("shop", looked(lb1=both, lb2=["web1", "web3"]), both, 1) == [
+        f"Pool shop on lb2 ({SOCKET}) has no member web2."
+    ]
+    assert rollout.pool_refusals("shop", looked(lb1=[*both, "web3"], lb2=both), both, 2) == [
+        f"Pool shop on lb2 ({SOCKET}) has 2 member(s) and rolling_upgrade_min_healthy is 2: that leaves no host to take out. "
+        "Lower it, or add members."
+    ]
+
+
 def test_loops_over_balancers():
-    answered = {"results": [{"balancer": "lb1", "members": [1, 2]}, {"balancer": "lb2", "unreachable": True}]}
-    assert rollout.pool_members(answered) == [1, 2]
+    member = {"balancer": SOCKET, "member": "web1"}
+    answered = {"results": [{"balancer": "lb1", "members": [member]}, {"balancer": "lb2", "unreachable": True}]}
+    assert [found["member"] for found in rollout.pool_members(answered)] == ["web1"]
     assert rollout.lost_balancers(answered, {"results": [{"balancer": "lb0", "unreachable": True}]}) == ["lb0", "lb2"]
     assert (rollout.pool_members({"skipped": True}), rollout.lost_balancers({"skipped": True})) == ([], [])
 
