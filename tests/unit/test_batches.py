@@ -151,11 +151,13 @@ def test_without_zones_a_batch_is_as_large_as_the_rules_let_it_be(groups):
         total, pool = len(group["whole"]), len(served_with(group, groups))
         limit = min(as_count(group.get("max_unavailable", pool), total), pool - group.get("min_healthy", 0))
         limit = min(limit, pool - 1) if group["pool"] and pool > 1 else limit
-        left = len(group["hosts"])
+        left = list(group["hosts"])
         for batch in batches_of(group, plan):
             asked = as_count(group.get("canary", 1) if batch["canary"] else group.get("batch", "25%"), total)
-            assert len(batch["hosts"]) == min(asked, limit, left)
-            left -= len(batch["hosts"])
+            choice = [host for host in left if host in group["out"]] or left
+            assert len(batch["hosts"]) == min(asked, limit, len(choice))
+            assert set(batch["hosts"]) <= set(choice)
+            left = [host for host in left if host not in batch["hosts"]]
 
 
 @given(ruled_groups())

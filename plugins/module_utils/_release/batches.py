@@ -50,7 +50,8 @@ def plan_batches(groups) -> dict:
             zone's part of the group, rounded up; and, in a group of several zones, never all of two hosts or more.
 
             ``whole`` is all hosts of the group, of which ``hosts`` is what is left to do (default: the same). ``out`` are
-            those that do not serve already: they come first, so that others leave only once they are back.
+            those that do not serve already: they come first, in batches of their own, so that others leave only once they
+            are back.
 
     Returns:
         ``batches``, each ``{group, number, canary, hosts}`` with ``number`` counting from 1 over all groups;
@@ -114,7 +115,7 @@ def _split(group: _Group, pool_size: Optional[int]):
     is_canary = group.canary > 0
     while left:
         size = min(group.canary if is_canary else group.batch, limit)
-        members = _take(left, size, group)
+        members = _take([host for host in left if host in group.out] or left, size, group)
         left = [host for host in left if host not in members]
         yield is_canary, members
         is_canary = False

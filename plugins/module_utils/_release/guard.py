@@ -36,7 +36,7 @@ def reasons_to_stop(
 
 
 def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], mute: list[str], floor: int) -> list[str]:
-    """Return for each balancer that would fall below the floor, why; empty when capacity is left.
+    """Return for each balancer that the batch would bring below the floor, why; empty when capacity is left, or none is taken.
 
     Parameters:
         pool: the pool, empty for a group without a balancer.
@@ -60,7 +60,8 @@ def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], mu
         names = [m["member"] for m in members]
         missing = [name for name in leaving if name not in names]
         reasons += [f"pool {pool} on {balancer} has no member {name}" for name in missing]
-        if len(left) < floor:
+        # A batch that takes nothing away may always begin: it may be what brings the capacity back.
+        if len(left) < min(floor, len(serving)):
             out = [f"{m['member']} is {m['state']}, {m['health']}" for m in members if m["member"] not in serving]
             reasons.append(
                 f"pool {pool} on {balancer} would be left with {len(left)} healthy member(s), the floor is {floor}"

@@ -40,8 +40,9 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
     Parameters:
         found: the web groups as candidates() returns them.
         hostvars: variables of each host: rolling_upgrade_zone and rolling_upgrade_version_now; and of the group's first host:
-            rolling_upgrade_canary, rolling_upgrade_batch, rolling_upgrade_max_unavailable, rolling_upgrade_min_healthy and
-            rolling_upgrade_pool.
+            rolling_upgrade_canary, rolling_upgrade_batch, rolling_upgrade_max_unavailable, rolling_upgrade_min_healthy,
+            rolling_upgrade_pool, and rolling_upgrade_pool_seen where this run has looked at the pool: whoever does not serve is
+            taken first.
         members: the release's ledger rows by host.
         version: the version to reach.
 
@@ -132,7 +133,7 @@ def _pool(variables: Mapping) -> str:
 
 def _completed(groups: list[dict], hostvars: Mapping, finished: list[str], before: dict, members: Mapping) -> dict:
     stranded = [host for group in groups for host in group["hosts"] if (members.get(host) or {}).get("state") in STRANDED]
-    plan = plan_batches([{**group, "out": stranded} for group in _rules(groups, hostvars)])
+    plan = plan_batches([{**group, "out": stranded + _not_serving(group, hostvars)} for group in _rules(groups, hostvars)])
     return {
         **plan,
         "finished": finished,
@@ -141,6 +142,13 @@ def _completed(groups: list[dict], hostvars: Mapping, finished: list[str], befor
         "stranded": [host for host in plan["hosts"] if host in stranded],
         "canaries": _first_batches(plan["batches"]),
     }
+
+
+def _not_serving(group: Mapping, hostvars: Mapping) -> list[str]:
+    """Return the hosts of a group that did not serve on every balancer when this run looked at their pool."""
+    seen = pool_members(hostvars[group["whole"][0]].get("rolling_upgrade_pool_seen") or {})
+    out = {member["member"] for member in seen if not member["serving"]}
+    return [host for host, name in zip(group["whole"], member_names(group["whole"], hostvars)) if name in out]
 
 
 def _first_batches(batches: list[dict]) -> list[str]:

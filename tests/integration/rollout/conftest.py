@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -58,6 +59,13 @@ class Deploy:
         """Return what a HAProxy says about each member."""
         rows = [line.split(",") for line in self.site.haproxies[balancer].command("show stat").splitlines()]
         return {row[1]: row[17] for row in rows if len(row) > 17 and row[1] in self.servers}
+
+    def await_pool(self, wanted: dict, *balancers: str) -> None:
+        """Wait until HAProxies have found out how their members are."""
+        deadline = time.monotonic() + 30
+        while any(self.pool(balancer) != wanted for balancer in balancers):
+            assert time.monotonic() < deadline, [self.pool(balancer) for balancer in balancers]
+            time.sleep(0.1)
 
     def versions(self) -> dict:
         """Return the version that each server runs, None where it is stopped."""

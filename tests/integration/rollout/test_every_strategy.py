@@ -128,10 +128,15 @@ def test_a_release_upgrades_hosts_of_every_strategy(deploy, package, container, 
     assert before == dict.fromkeys(UP, (OLD, NEW))
 
 
-def test_every_host_goes_back_to_the_version_that_it_had(deploy, package, container, windows):
+def test_every_host_goes_back_to_the_version_that_it_had_first_the_one_that_does_not_serve(deploy, package, container, windows):
+    deploy.servers["web1"].service("stop")
+    deploy.await_pool(UP | {"web1": "DOWN"}, "lb1")
     run = deploy.run("everup.deploy.rollback")
     assert run.code == 0, run.output[-6000:]
-    assert deploy.state() == "rolled_back"
+    ledger = deploy.ledger()
+    assert ledger["release"]["state"] == "rolled_back"
+    back = [event["subject"] for event in ledger["events"] if event["what"] == "member_rolled_back"]
+    assert back == ["web1", "web3", "web2"]
     assert has(package, container, windows) == [f"installed {OLD}-1", OLD, OLD]
     assert deploy.versions()["web1"] == OLD
     assert deploy.pool() == UP

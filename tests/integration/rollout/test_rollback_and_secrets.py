@@ -97,7 +97,11 @@ def test_a_release_says_nothing_of_the_password(deploy, unit, tmp_path, monkeypa
     assert "timeline: web2 (batch 2) is ready\n" in run.output
 
 
-def test_a_rolled_release_is_taken_back_last_host_first(deploy):
+def test_a_version_that_has_died_on_every_host_is_taken_back_last_host_first(deploy):
+    """No capacity is left, and the guard lets those begin that can bring it back."""
+    for server in deploy.servers.values():
+        server.service("stop")
+    deploy.await_pool({"web1": "DOWN", "web2": "DOWN"}, "lb1", "lb2")
     run = deploy.run("everup.deploy.rollback", "-vvv", "--diff")
     assert run.code == 0, run.output[-4000:]
     ledger = deploy.ledger()

@@ -71,6 +71,15 @@ THREE = [member("web1"), member("web2"), member("web3")]
             ["pool shop on lb1 would be left with 0 healthy member(s), the floor is 1 (web2 is drain, UP; web3 is ready, DOWN)"],
         ),
         ([member("web1", False), member("web2")], ["web1"], 1, []),
+        # Capacity that is gone already is no reason to leave out of service what can be brought back.
+        ([member("web1", False), member("web2", False)], ["web1"], 1, []),
+        ([member("web1", False, state="drain"), member("web2", False), member("web3")], ["web1"], 2, []),
+        (
+            [member("web1"), member("web2", False, health="DOWN")],
+            ["web1", "web2"],
+            1,
+            ["pool shop on lb1 would be left with 0 healthy member(s), the floor is 1 (web2 is ready, DOWN)"],
+        ),
         (
             [*THREE, member("web1", balancer="lb2"), member("web2", False, balancer="lb2", health="DOWN")],
             ["web1"],

@@ -8,6 +8,7 @@ GROUPS = {"web": ["web1", "web2", "web3", "web4"], "api": ["api1"], "none": []}
 HEALTHY = {"failed": False, "changed": False, "status": 200, "body": "{}", "polls": 1, "elapsed": 0.1}
 # What a failed health check looks like under failed_when: false.
 SICK = {"failed": True, "msg": "was not healthy within 15 s"}
+SOCKET = "/run/haproxy/admin.sock"
 SKIPPED = {"skipped": True, "changed": False, "skip_reason": "Conditional result was False"}
 
 
@@ -111,7 +112,7 @@ def test_a_floor_that_the_releases_own_hosts_cannot_keep_is_left_to_the_balancer
 
 def test_what_an_earlier_run_has_left_out_comes_first():
     members = {"web1": row("ready"), "web4": row("failed"), "web3": row("draining")}
-    assert batches(web(5, members, canary=1, batch=2)) == [["web3"], ["web4", "web2"], ["web5"]]
+    assert batches(web(5, members, canary=1, batch=2)) == [["web3"], ["web4"], ["web2", "web5"]]
 
 
 def test_nothing_to_do():
@@ -145,6 +146,25 @@ def test_back_goes_the_other_way_round():
     assert plan["hosts"] == ["web2", "web1", "api1"]
     assert plan["finished"] == ["web3"]
     assert plan["version_before"] == {"api1": "1", "web1": "1", "web2": "1"}
+
+
+def test_who_does_not_serve_comes_first_on_either_way():
+    """Else the guard would find no capacity to take another one's place, and nobody would ever come back."""
+    seen = [
+        {"balancer": SOCKET, "member": name, "serving": name not in down}
+        for down in (["web2", "w3"], ["web4"])
+        for name in ("web1", "web2", "w3", "web4")
+    ]
+    hosts = variables(web1={"rolling_upgrade_pool_seen": {"results": [{"balancer": "lb1", "members": seen}]}})
+    hosts["web3"] = {"rolling_upgrade_member": "w3"}
+    found = rollout.candidates(["web"], GROUPS)
+    members = {host: row("ready") for host in GROUPS["web"]}
+    assert batches(rollout.plan_back(found, hosts, members)) == [["web4"], ["web3"], ["web2"], ["web1"]]
+    del members["web4"]
+    assert batches(rollout.plan_back(found, hosts, members)) == [["web3"], ["web2"], ["web1"]]
+    assert rollout.plan_forward(found, hosts, {}, "2")["hosts"] == ["web2", "web3", "web4", "web1"]
+    hosts["web1"] = {"rolling_upgrade_pool_seen": {"skipped": True}}
+    assert rollout.plan_forward(found, hosts, {}, "2")["hosts"] == GROUPS["web"]
 
 
 def test_back_can_leave_what_is_not_in_a_state():
@@ -214,9 +234,6 @@ def test_every_host_is_asked():
     asked = {"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_said_version": True, "rolling_upgrade_version_now": "2"}
     hosts = variables(web2=asked)
     assert rollout.behind(["web1", "web2", "web3"], hosts, "2") == ["web1 did not answer", "web3 did not answer"]
-
-
-SOCKET = "/run/haproxy/admin.sock"
 
 
 def looked(**balancers):
