@@ -61,6 +61,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+provider:
+  description: What was asked, as given.
+  returned: success
+  type: str
+  sample: haproxy
+  version_added: 0.2.0
 members:
   description: One entry a member and balancer, in the order of the addresses and of the balancer's configuration.
   returned: success
@@ -139,7 +145,8 @@ ARGUMENT_SPEC = argument_spec(pool={"type": "str"}, member={"type": "str"}, coun
 
 def run(params: dict, check_mode: bool) -> dict:
     """Return what every balancer says of the members asked for."""
-    return {"members": read_members(connect(params), params["pool"], params["member"], params["counters"])}
+    members = read_members(connect(params), params["pool"], params["member"], params["counters"])
+    return {"members": members, "provider": params["provider"]}
 
 
 def main() -> None:

@@ -73,6 +73,14 @@ options:
     type: list
     elements: str
     default: []
+  behind:
+    description:
+      - By balancer, the members that it must have, as P(everup.deploy.balancers_of#filter) returns them; C(asked) of
+        O(pool_members) says which one is meant.
+      - A balancer that is not named must have every member that leaves.
+    type: dict
+    default: {}
+    version_added: 0.2.0
   min_healthy:
     description: How many healthy members must be left serving in each pool, on each balancer.
     type: int
@@ -127,6 +135,7 @@ ARGUMENT_SPEC = {
     "mute_balancers": {"type": "list", "elements": "str", "default": []},
     "pool_members": {"type": "list", "elements": "dict", "default": []},
     "leaving": {"type": "list", "elements": "str", "default": []},
+    "behind": {"type": "dict", "default": {}},
     "min_healthy": {"type": "int", "default": 1},
     "lease_ttl": {"type": "str", "default": "10m"},
 }

@@ -240,7 +240,12 @@ def guard(params: dict, check_mode: bool) -> dict:
     if check_mode:
         reasons = [reason for reason in reasons if "earlier batch" not in reason]
     reasons += guard_rules.capacity_reasons(
-        params["pool"], params["pool_members"], params["leaving"], params["mute_balancers"], params["min_healthy"]
+        params["pool"],
+        params["pool_members"],
+        params["leaving"],
+        params["mute_balancers"],
+        params["min_healthy"],
+        params["behind"],
     )
     if reasons:
         raise EverupError(

@@ -35,7 +35,9 @@ def reasons_to_stop(
     return reasons
 
 
-def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], mute: list[str], floor: int) -> list[str]:
+def capacity_reasons(
+    pool: str, pool_members: list[dict], leaving: list[str], mute: list[str], floor: int, behind: dict | None = None
+) -> list[str]:
     """Return for each balancer that the batch would bring below the floor, why; empty when capacity is left, or none is taken.
 
     Parameters:
@@ -45,6 +47,8 @@ def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], mu
         leaving: names of the members about to be drained.
         mute: a sentence for each balancer that could not be asked.
         floor: how many healthy members must be left serving.
+        behind: by the host that was asked, which is ``asked`` of a member, the members that its balancer must have; a balancer
+            that is not named must have every one.
     """
     if not pool:
         return []
@@ -58,7 +62,8 @@ def capacity_reasons(pool: str, pool_members: list[dict], leaving: list[str], mu
         serving = [m["member"] for m in members if m["serving"]]
         left = [name for name in serving if name not in leaving]
         names = [m["member"] for m in members]
-        missing = [name for name in leaving if name not in names]
+        wanted = {name for m in members for name in (behind or {}).get(m.get("asked"), leaving)}
+        missing = [name for name in leaving if name in wanted and name not in names]
         reasons += [f"pool {pool} on {balancer} has no member {name}" for name in missing]
         # A batch that takes nothing away may always begin: it may be what brings the capacity back.
         if len(left) < min(floor, len(serving)):

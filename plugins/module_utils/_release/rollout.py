@@ -212,34 +212,58 @@ def _is_failure(evidence: Mapping) -> bool:
     return bool(evidence.get("failed") or evidence.get("msg") or not evidence.get("polls"))
 
 
+def balancers_of(hosts: list, hostvars: Mapping, default: list) -> dict[str, list[str]]:
+    """Return the balancers of a group by the hosts that are asked for them, each with the members that it must have.
+
+    Parameters:
+        hosts: of the group, in order.
+        hostvars: with rolling_upgrade_balancers and rolling_upgrade_member of each host.
+        default: the balancers of a host that names none.
+    """
+    found: dict[str, list[str]] = {}
+    for host, name in zip(hosts, member_names(hosts, hostvars)):
+        for balancer in hostvars[host].get("rolling_upgrade_balancers", default):
+            found.setdefault(balancer, []).append(name)
+    return found
+
+
 def pool_members(registered: Mapping) -> list[dict]:
     """Return the members of every balancer out of a registered loop of ``lb_member_info`` over the balancers.
 
     ``balancer`` becomes the host that was asked with the address there, for two hosts may have the same: a socket has one path on
-    both of a pair.
+    both of a pair. Members that answer for themselves, as with health flags, are all of one balancer that nobody can ask.
+    ``asked`` is the host that was asked.
     """
     return [
-        {**member, "balancer": f"{_item(result)} ({member['balancer']})"}
+        {**member, "balancer": _called(result, member), "asked": _item(result)}
         for result in registered.get("results", [])
         for member in result.get("members", [])
     ]
 
 
-def pool_refusals(pool: str, registered: Mapping, names: list[str], floor: int) -> list[str]:
+def _called(result: Mapping, member: Mapping) -> str:
+    if result.get("provider") == "health_flag":
+        return "the health flags of its members"
+    return f"{_item(result)} ({member['balancer']})"
+
+
+def pool_refusals(pool: str, registered: Mapping, behind: Mapping, floor: int) -> list[str]:
     """Return a sentence for each balancer whose pool is not as a roll-out needs it.
 
     Parameters:
         pool: its name.
         registered: a loop of ``lb_member_info`` over the balancers.
-        names: the members that the roll-out will take out, a few at a time.
+        behind: by the host that was asked, the members that the roll-out will take out there, a few at a time.
         floor: how many healthy members must be left while it does.
     """
     known: dict = {}
+    wanted: dict = {}
     for member in pool_members(registered):
         known.setdefault(member["balancer"], set()).add(member["member"])
+        wanted.setdefault(member["balancer"], {}).update(dict.fromkeys(behind.get(member["asked"], [])))
     sentences = []
     for balancer, members in known.items():
-        missing = [name for name in names if name not in members]
+        missing = [name for name in wanted[balancer] if name not in members]
         if missing:
             sentences.append(f"Pool {pool} on {balancer} has no member {', '.join(missing)}.")
         if len(members) <= floor:

@@ -106,6 +106,13 @@ def test_two_balancers_of_one_address_are_counted_each_for_itself():
     ]
 
 
+def test_a_balancer_need_have_only_the_members_whose_hosts_name_it():
+    members = [{**member("web1"), "asked": "lb1"}, {**member("web2", balancer="lb2"), "asked": "lb2"}]
+    behind = {"lb1": ["web1", "web3"], "lb2": ["web2"]}
+    assert capacity_reasons("shop", members, ["web1"], [], 0, behind) == []
+    assert capacity_reasons("shop", members, ["web1", "web3"], [], 0, behind) == ["pool shop on lb1 has no member web3"]
+
+
 def test_a_lost_balancer_stops_the_batch():
     assert capacity_reasons("shop", THREE, ["web1"], ["balancer lb2 is mute"], 1) == ["balancer lb2 is mute"]
     assert capacity_reasons("shop", [], ["web1"], ["balancer lb1 is mute"], 1) == ["balancer lb1 is mute"]

@@ -249,14 +249,39 @@ def test_two_balancers_of_one_address_are_two():
 
 def test_each_balancer_must_have_every_member_and_more_than_the_floor():
     both = ["web1", "web2"]
-    assert rollout.pool_refusals("shop", looked(lb1=both, lb2=both), both, 1) == []
-    assert rollout.pool_refusals("shop", looked(lb1=both, lb2=["web1", "web3"]), both, 1) == [
+    behind = {"lb1": both, "lb2": both}
+    assert rollout.pool_refusals("shop", looked(lb1=both, lb2=both), behind, 1) == []
+    assert rollout.pool_refusals("shop", looked(lb1=both, lb2=["web1", "web3"]), behind, 1) == [
         f"Pool shop on lb2 ({SOCKET}) has no member web2."
     ]
-    assert rollout.pool_refusals("shop", looked(lb1=[*both, "web3"], lb2=both), both, 2) == [
+    assert rollout.pool_refusals("shop", looked(lb1=[*both, "web3"], lb2=both), behind, 2) == [
         f"Pool shop on lb2 ({SOCKET}) has 2 member(s) and rolling_upgrade_min_healthy is 2: that leaves no host to take out. "
         "Lower it, or add members."
     ]
+
+
+def test_a_balancer_of_some_hosts_must_have_those():
+    hosts = variables(
+        web1={"rolling_upgrade_balancers": ["north"]},
+        web2={"rolling_upgrade_balancers": ["south"], "rolling_upgrade_member": "w2"},
+        web3={"rolling_upgrade_balancers": ["north", "south"]},
+    )
+    behind = rollout.balancers_of(GROUPS["web"], hosts, ["lb"])
+    assert behind == {"north": ["web1", "web3"], "south": ["w2", "web3"], "lb": ["web4"]}
+    members = looked(north=["web1", "web3"], south=["web3", "web9"], lb=["web4", "web1"])
+    assert rollout.pool_refusals("shop", members, behind, 1) == [f"Pool shop on south ({SOCKET}) has no member w2."]
+
+
+def test_health_flags_are_one_balancer_with_a_member_each():
+    flags = looked(web1=["web1"], web2=["web2"], web3=["web3"])
+    for result in flags["results"]:
+        result["provider"] = "health_flag"
+    found = rollout.pool_members(flags)
+    assert {member["balancer"] for member in found} == {"the health flags of its members"}
+    assert [(member["asked"], member["member"]) for member in found] == [(name, name) for name in GROUPS["web"][:3]]
+    behind = {name: [name] for name in GROUPS["web"][:3]}
+    assert rollout.pool_refusals("shop", flags, behind, 2) == []
+    assert "has 3 member(s) and rolling_upgrade_min_healthy is 3" in rollout.pool_refusals("shop", flags, behind, 3)[0]
 
 
 def test_loops_over_balancers():
