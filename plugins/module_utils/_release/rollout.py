@@ -356,12 +356,19 @@ def failed(hosts: list, hostvars: Mapping, members: Mapping) -> list[str]:
 
 
 def failure_reason(result: Mapping) -> str:
-    """Return why a task failed: its message, or those of the failed items of a loop, with the last words of a command."""
+    """Return why a task failed: its message, or those of the failed items of a loop, with the last words of a command.
+
+    Of what is marked ``no_log`` nothing is told. Ansible hides it where it prints; ``ansible_failed_result`` has all of it
+    (ansible-core 2.19).
+    """
     items = [item for item in result.get("results", []) if item.get("failed") or item.get("unreachable")]
-    return "; ".join(_why_failed(item) for item in items or [result])
+    is_hidden = bool(result.get("_ansible_no_log"))
+    return "; ".join(_why_failed(item, item.get("_ansible_no_log", is_hidden)) for item in items or [result])
 
 
-def _why_failed(item: Mapping) -> str:
+def _why_failed(item: Mapping, is_hidden: bool) -> str:
+    if is_hidden:
+        return "failed; its output is hidden (no_log)"
     said = " ".join(str(item.get("stderr") or item.get("stdout") or "").split())[-_LAST_WORDS:]
     message = str(item.get("msg") or "no reason given")
     return f"{message} (exit code {item['rc']}): {said}" if item.get("rc") and said else message

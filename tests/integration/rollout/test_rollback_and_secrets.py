@@ -122,3 +122,20 @@ def test_a_balancer_that_still_sends_requests_keeps_the_host_from_being_touched(
     assert deploy.pool("lb1") == deploy.pool("lb2") == UP
     assert deploy.versions() == {"web1": OLD, "web2": OLD}
     deploy.vary()
+
+
+def test_what_a_hook_hides_is_told_nowhere(deploy, tmp_path, monkeypatch):
+    """Its result is not hidden from a rescue."""
+    events, marker, hook = tmp_path / "events.jsonl", "m4rker", tmp_path / "hook.yml"
+    (tmp_path / "said").write_text(marker)
+    task = {"name": "Ask the vault", "ansible.builtin.shell": f"cat {tmp_path}/said >&2; exit 3", "no_log": True}
+    hook.write_text(json.dumps([task]))
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "everup.deploy.timeline")
+    monkeypatch.setenv("EVERUP_TIMELINE_FILE", str(events))
+    run = deploy.run("release.yml", "-v", "-e", json.dumps({"rolling_upgrade_hooks": {"before_upgrade": str(hook)}}))
+    assert run.code != 0
+    ledger = deploy.ledger()
+    assert ledger["members"]["web1"]["reason"] == "Ask the vault: failed; its output is hidden (no_log)"
+    assert "web1: Ask the vault: failed; its output is hidden (no_log)" in run.flat
+    assert marker not in run.output + events.read_text() + json.dumps(ledger, default=str)
+    assert deploy.pool("lb1") == deploy.pool("lb2") == UP

@@ -325,3 +325,20 @@ def test_names_and_silent_hosts():
     )
     assert rollout.member_names(["web1", "web2"], hosts) == ["w1", "web2"]
     assert rollout.silent_hosts(["web1", "web2", "web3"], hosts) == ["web2", "web3"]
+
+
+def test_why_a_task_failed():
+    assert rollout.failure_reason({"msg": "non-zero return code", "rc": 3, "stderr": "no\n disk"}) == (
+        "non-zero return code (exit code 3): no disk"
+    )
+    items = [{"msg": "fine"}, {"failed": True, "msg": "no space"}, {"unreachable": True, "msg": "no route"}]
+    assert rollout.failure_reason({"msg": "One or more items failed", "results": items}) == "no space; no route"
+
+
+def test_what_is_hidden_is_not_told():
+    hidden = {"_ansible_no_log": True, "failed": True, "msg": "s3cret", "rc": 3, "stderr": "s3cret"}
+    said = "failed; its output is hidden (no_log)"
+    assert rollout.failure_reason(hidden) == said
+    assert rollout.failure_reason({**hidden, "results": [{**hidden, "item": 1}]}) == said
+    assert rollout.failure_reason({"results": [hidden, {"failed": True, "msg": "no disk"}]}) == f"{said}; no disk"
+    assert rollout.failure_reason({**hidden, "results": [{"failed": True, "msg": "s3cret"}]}) == said
