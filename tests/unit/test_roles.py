@@ -1,0 +1,70 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What holds for every task of the roles and playbooks, whatever they do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+# Keys whose text Ansible takes for an expression as it stands.
+EXPRESSIONS = ("when", "that", "until", "failed_when", "changed_when")
+_TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+
+
+def typed(role: Path, *types: str) -> dict[str, str]:
+    """Return the type of each documented variable of a role that has one of these types."""
+    file = role / "meta" / "argument_specs.yml"
+    specs = yaml.safe_load(file.read_text())["argument_specs"] if file.is_file() else {}
+    options = {name: option for spec in specs.values() for name, option in spec.get("options", {}).items()}
+    return {name: option["type"] for name, option in options.items() if option.get("type") in types}
+
+
+def texts(node, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text of a YAML document with the key that it stands under."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from texts(value, str(name))
+    elif isinstance(node, list):
+        for value in node:
+            yield from texts(value, key)
+    elif isinstance(node, str):
+        yield key, node
+
+
+def expressions(key: str, text: str) -> list[str]:
+    """Return the expressions in a text: all of it under ``when`` and its like, else what stands in double braces."""
+    return [text] if key in EXPRESSIONS and "{{" not in text else _TEMPLATE.findall(text)
+
+
+def uncast(expression: str, variables: dict[str, str]) -> list[str]:
+    """Return the variables that an expression uses as they came; one that is all of it is handed on, for others to convert."""
+    used = [name for name in variables if re.search(rf"\b{name}\b(?!\s*\|\s*(bool|int|float)\b)", expression)]
+    return [name for name in used if expression.strip() != name]
+
+
+def test_an_uncast_variable_is_found():
+    known = {"count": "int", "sure": "bool"}
+    assert uncast(" count | int > 1 and sure | bool ", known) == []
+    assert uncast("count > 1", known) == ["count"]
+    assert uncast("not sure", known) == ["sure"]
+    assert uncast(" count ", known) == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_bool_or_number_may_come_as_a_string(role):
+    """As from ``-e name=value`` or a survey of AWX, of which "false" is true, and "3" more than any number or an error."""
+    variables = typed(role, "bool", "int", "float")
+    found = []
+    for file in [*sorted(role.glob("tasks/**/*.yml")), *sorted(role.glob("vars/*.yml")), *sorted(role.glob("defaults/*.yml"))]:
+        for key, text in texts(yaml.safe_load(file.read_text())):
+            bare = key in EXPRESSIONS and text.strip() in variables
+            names = [text.strip()] if bare else [name for one in expressions(key, text) for name in uncast(one, variables)]
+            found += [f"{file.relative_to(ROOT)}: {name} in {text}" for name in names]
+    assert found == []
