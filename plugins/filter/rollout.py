@@ -41,6 +41,7 @@ class FilterModule:
             "mute_balancers": _filter(rollout.mute_balancers),
             "taken_out": _filter(rollout.taken_out),
             "stays_out": _filter(rollout.stays_out),
+            "observed_members": _filter(rollout.observed_members),
             "member_names": _filter(rollout.member_names),
             "rollout_stops": _filter(rollout.stops),
             "failure_reason": _filter(rollout.failure_reason),

@@ -30,11 +30,12 @@ options:
     description:
       - V(open) takes the lease and opens the release, or goes on with it.
       - V(advance) moves the release to O(to).
+      - V(renew) keeps the lease, and fails where another run has taken it; where nothing else is said to the ledger for long.
       - V(close) gives the lease back and leaves the state as it is; every run ends with it.
       - V(fail) marks a release in motion as failed, with O(reason), and gives the lease back.
       - V(abort) ends a release for good that has not touched any host yet.
     type: str
-    choices: [open, advance, close, abort, fail]
+    choices: [open, advance, renew, close, abort, fail]
     required: true
   version:
     description: The application version that is released.
@@ -141,7 +142,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.commands im
 ARGUMENT_SPEC = {
     **CONNECTION_SPEC,
     **LEDGER_SPEC,
-    "action": {"type": "str", "choices": ["open", "advance", "close", "abort", "fail"], "required": True},
+    "action": {"type": "str", "choices": ["open", "advance", "renew", "close", "abort", "fail"], "required": True},
     "version": {"type": "str", "required": True},
     "to": {
         "type": "str",

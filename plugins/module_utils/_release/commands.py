@@ -123,12 +123,17 @@ def _fail(store: Store, params: dict) -> dict:
     return _described(before, after)
 
 
+def _renew(store: Store, params: dict) -> dict:
+    release = store.renew(params["version"], _token(params), _ttl(params))
+    return {**_described(release, release), "token": params["token"]}
+
+
 def _close(store: Store, params: dict) -> dict:
     release = store.find(params["version"])
     return {**_described(release, release), "lease_held": store.close(_token(params))}
 
 
-_ACTIONS = {"open": _open, "advance": _advance, "abort": _abort, "fail": _fail, "close": _close}
+_ACTIONS = {"open": _open, "advance": _advance, "renew": _renew, "abort": _abort, "fail": _fail, "close": _close}
 
 
 def _foreseen(store: Store, params: dict) -> dict:

@@ -324,6 +324,17 @@ def member_names(hosts: list, hostvars: Mapping) -> list[str]:
     return [hostvars[host].get("rolling_upgrade_member") or host for host in hosts]
 
 
+def observed_members(hosts: list, hostvars: Mapping) -> list[str]:
+    """Return the names of the members that are judged together: of the hosts that were put back and have not failed since.
+
+    Parameters:
+        hosts: of the batch.
+        hostvars: with rolling_upgrade_observed of each that users reach, and rolling_upgrade_host_failed.
+    """
+    left = [host for host in hosts if hostvars[host].get("rolling_upgrade_observed")]
+    return member_names([host for host in left if not hostvars[host].get("rolling_upgrade_host_failed")], hostvars)
+
+
 def silent_hosts(hosts: list, hostvars: Mapping) -> list[str]:
     """Return the hosts that did not come to the end of the preflight: unreachable, or failed, or led by a host that failed."""
     return [host for host in hosts if not hostvars[host].get("rolling_upgrade_passed")]

@@ -153,6 +153,16 @@ class Store:
                 == 1
             )
 
+    def renew(self, version: str, token: int, ttl_seconds: float) -> dict:
+        """Keep the lease, writing nothing else; returns the release.
+
+        Raises:
+            LeaseLost: the token is not the newest.
+        """
+        with self.db.transaction():
+            self.ledger.assert_token(token, ttl_seconds)
+            return self.find(version)
+
     def advance(
         self,
         version: str,

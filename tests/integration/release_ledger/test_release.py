@@ -283,6 +283,17 @@ def test_each_use_renews_the_lease(db):
             db.record("web1", "draining", token, lease_ttl=ttl)
 
 
+def test_a_lease_is_renewed_without_a_word_in_the_events(db):
+    token = opened(db)
+    before, events = db.release_info()["lease"]["expires_at"], db.events()
+    renewed = db.release("renew", token=token, lease_ttl="1h")
+    assert (renewed["changed"], renewed["release"]["state"]) == (False, "open")
+    assert db.release_info()["lease"]["expires_at"] > before
+    assert db.events() == events
+    with pytest.raises(EverupError, match="lost"):
+        db.release("renew", token=token - 1)
+
+
 def test_an_expired_lease_is_taken(db):
     opened(db, lease_ttl="1s")
     with pytest.raises(EverupError, match="held by"):

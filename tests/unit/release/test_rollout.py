@@ -327,6 +327,14 @@ def test_names_and_silent_hosts():
     assert rollout.silent_hosts(["web1", "web2", "web3"], hosts) == ["web2", "web3"]
 
 
+def test_observed_are_those_whom_users_reach_and_that_have_not_gone_back():
+    seen = {"rolling_upgrade_observed": True}
+    hosts = variables(
+        web1={**seen, "rolling_upgrade_member": "w1"}, web2={**seen, "rolling_upgrade_host_failed": True}, web4=seen
+    )
+    assert rollout.observed_members(GROUPS["web"], hosts) == ["w1", "web4"]
+
+
 def test_why_a_task_failed():
     assert rollout.failure_reason({"msg": "non-zero return code", "rc": 3, "stderr": "no\n disk"}) == (
         "non-zero return code (exit code 3): no disk"
