@@ -13,13 +13,15 @@ author: everup.deploy contributors (@everup)
 description:
   - In a terminal it keeps one table below whatever else is printed - a bar for each web group, and for each host its batch, its
     state, since when, and what is done to it.
-  - Elsewhere, as in AWX or CI, it prints one line whenever a host comes to another state.
+  - Elsewhere, as in AWX or CI, it prints one line whenever a host comes to another state. AWX gives its jobs a terminal, so there
+    it is told by the environment (C(CI), C(JOB_ID), C(AWX_...), C(RUNNER_...)).
   - With O(file) every change is also written to a file, one JSON object a line, as it happens.
 requirements:
   - To be enabled by name in C(callbacks_enabled), beside any stdout callback.
 options:
   mode:
-    description: V(live) is the table, V(plain) the lines. V(auto) is V(live) in a terminal and V(plain) elsewhere.
+    description:
+      - V(live) is the table, V(plain) the lines. V(auto) is V(live) in a terminal that a person looks at, and V(plain) elsewhere.
     type: str
     choices: [auto, live, plain]
     default: auto
@@ -51,6 +53,9 @@ from ansible.plugins.callback import CallbackBase
 from ansible_collections.everup.deploy.plugins.plugin_utils.timeline import UNREACHABLE, Timeline
 
 _MEMBER = "everup.deploy.release_member"
+# Of an environment where nobody looks at the terminal: CI services, and AWX with ansible-runner, which gives its jobs one.
+_UNATTENDED = ("CI", "JOB_ID", "GITHUB_ACTIONS", "GITLAB_CI", "BUILD_NUMBER", "TF_BUILD")
+_UNATTENDED_BEGINNINGS = ("AWX_", "TOWER_", "RUNNER_")
 _SPARE_LINES = 6  # of a terminal, for what others print
 
 
@@ -74,7 +79,7 @@ class CallbackModule(CallbackBase):
     def set_options(self, task_keys=None, var_options=None, direct=None) -> None:
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         mode, path = self.get_option("mode"), self.get_option("file")
-        self._live = mode == "live" or (mode == "auto" and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb")
+        self._live = mode == "live" or (mode == "auto" and sys.stdout.isatty() and _is_watched(os.environ))
         if path:
             self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as Ansible runs
         if self._live and self._print is None:
@@ -96,7 +101,10 @@ class CallbackModule(CallbackBase):
             self._redraw()
 
     def v2_runner_on_ok(self, result) -> None:
-        plan = (result._result.get("ansible_facts") or {}).get("rolling_upgrade_plan")
+        facts = result._result.get("ansible_facts") or {}
+        plan = facts.get("rolling_upgrade_plan")
+        if not self._timeline.hosts:  # else hosts of the roll-out go back, and it is followed to its end
+            plan = plan or facts.get("rollback_plan")
         if plan and plan.get("batches"):
             self._timeline.plan(plan["batches"], time.monotonic())
             self._write({"batches": plan["batches"]})
@@ -154,3 +162,10 @@ class CallbackModule(CallbackBase):
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
         self._drawn = len(lines)
+
+
+def _is_watched(environment) -> bool:
+    """Return whether a person looks at the terminal of an environment, and it can draw."""
+    told = [name for name in environment if name in _UNATTENDED or name.startswith(_UNATTENDED_BEGINNINGS)]
+    is_unattended = any(environment[name] not in ("", "0", "false") for name in told)
+    return environment.get("TERM", "dumb") != "dumb" and not is_unattended

@@ -1,7 +1,10 @@
 """The timeline as Ansible calls it: lines, a table that stays below what others print, and a file of events."""
 
+from __future__ import annotations
+
 import io
 import json
+import os
 import re
 import sys
 from types import SimpleNamespace
@@ -47,12 +50,18 @@ def screen(text: str) -> list[str]:
 def callback(monkeypatch, tmp_path):
     """Make the plug-in with its options, on a standard output that is a terminal or not."""
 
-    def make(terminal: bool = False, **options):
+    def make(terminal: bool = False, environment: dict | None = None, **options):
         out = Terminal() if terminal else io.StringIO()
         monkeypatch.setattr(sys, "stdout", out)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("LINES", "24")
+        for name in [name for name in os.environ if name.startswith(timeline._UNATTENDED_BEGINNINGS)]:
+            monkeypatch.delenv(name)
+        for name in timeline._UNATTENDED:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in (environment or {}).items():
+            monkeypatch.setenv(name, value)
         options = {"mode": "auto", "file": None, **options}
         made = timeline.CallbackModule(display=Display())
         monkeypatch.setattr(made, "get_option", options.get)
@@ -68,8 +77,8 @@ def result(host: str, action: str, found: dict):
     return SimpleNamespace(_host=SimpleNamespace(get_name=lambda: host), _task=task, _result=found)
 
 
-def planned(made):
-    made.v2_runner_on_ok(result("localhost", "ansible.builtin.set_fact", {"ansible_facts": {"rolling_upgrade_plan": PLAN}}))
+def planned(made, fact: str = "rolling_upgrade_plan", plan: dict = PLAN):
+    made.v2_runner_on_ok(result("localhost", "ansible.builtin.set_fact", {"ansible_facts": {fact: plan}}))
 
 
 def moved(made, host: str, state: str, reason=None):
@@ -109,6 +118,43 @@ def test_the_table_stays_below_what_others_print(callback):
     moved(made, "web1", "ready")
     made.v2_playbook_on_stats(None)
     assert screen(out.getvalue())[2:] == ["web [" + "█" * 20 + "·" * 20 + "] 1/2 ready", ""]
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_live"),
+    [
+        ({}, True),
+        ({"CI": "true"}, False),
+        ({"CI": "false"}, True),
+        ({"JOB_ID": "17"}, False),
+        ({"AWX_HOST": "https://awx.example.com"}, False),
+        ({"RUNNER_OMIT_EVENTS": "False"}, False),
+    ],
+)
+def test_a_terminal_that_nobody_looks_at_gets_lines(callback, environment, is_live):
+    made, out = callback(terminal=True, environment=environment)
+    planned(made)
+    moved(made, "web1", "draining")
+    assert ("timeline: web1 (batch 1) is draining" not in out.getvalue()) is is_live
+
+
+def test_a_rollback_is_shown_by_its_own_plan(callback):
+    made, out = callback()
+    planned(made, "rollback_plan")
+    moved(made, "web2", "draining")
+    assert out.getvalue() == "timeline: web2 (batch 2) is draining\n"
+
+
+def test_hosts_that_go_back_in_the_same_run_stay_where_they_were_shown(callback):
+    made, out = callback()
+    planned(made)
+    planned(made, "rollback_plan", {"batches": [{"group": "web", "number": 1, "hosts": ["web2"]}]})
+    moved(made, "web1", "failed")
+    moved(made, "web2", "rolled_back")
+    assert [line.split(" is ")[0] for line in out.getvalue().splitlines()] == [
+        "timeline: web1 (batch 1)",
+        "timeline: web2 (batch 2)",
+    ]
 
 
 def test_a_worker_prints_without_the_table(callback, monkeypatch):
