@@ -44,6 +44,7 @@ class FilterModule:
             "observed_members": _filter(rollout.observed_members),
             "member_names": _filter(rollout.member_names),
             "rollout_stops": _filter(rollout.stops),
+            "why_back": _filter(rollout.why_back),
             "failure_reason": _filter(rollout.failure_reason),
             "canary_verdict": _filter(canary.verdict),
             "silent_hosts": _filter(rollout.silent_hosts),

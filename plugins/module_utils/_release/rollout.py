@@ -366,6 +366,19 @@ def failed(hosts: list, hostvars: Mapping, members: Mapping) -> list[str]:
     ]
 
 
+def why_back(failed_hosts: list, hostvars: Mapping) -> str:
+    """Return why hosts that serve go back: which others failed, and of what.
+
+    Parameters:
+        failed_hosts: as failed() returns them.
+        hostvars: with rolling_upgrade_failure of each, unless it went unreachable.
+    """
+    reasons = [
+        f"{host} failed: {hostvars[host].get('rolling_upgrade_failure') or 'it went unreachable'}" for host in failed_hosts
+    ]
+    return f"taken back, since {'; '.join(reasons)}"
+
+
 def failure_reason(result: Mapping) -> str:
     """Return why a task failed: its message, or those of the failed items of a loop, with the last words of a command.
 

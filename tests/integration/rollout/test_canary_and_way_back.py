@@ -117,7 +117,7 @@ def test_errors_that_only_users_see_take_every_host_back(deploy, smoke_tests, tm
     assert ledger["release"]["state"] == "rolled_back"
     assert {host: row["state"] for host, row in ledger["members"].items()} == dict.fromkeys(UP, "rolled_back")
     assert "more than 1 % more requests fail" in ledger["members"]["web2"]["reason"]
-    assert ledger["members"]["web1"]["reason"] is None
+    assert ledger["members"]["web1"]["reason"] == f"taken back, since web2 failed: {ledger['members']['web2']['reason']}"
     assert ledger["lease"]["holder"] is None
     assert deploy.versions() == deploy.installed() == {"web1": OLD, "web2": OLD}
     assert deploy.pool() == UP

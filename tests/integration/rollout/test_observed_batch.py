@@ -39,6 +39,7 @@ def test_a_host_that_has_gone_back_is_not_judged_with_the_others_of_its_batch(de
     assert "web1: Restart web1, web2 by its command" in run.flat
     assert "web2: 0 of 0 requests failed (0.0 %); web3: 0 of" in run.flat
     assert "web1, web2: 0 of" not in run.flat
+    assert "Record that web1 failed and is taken back" in run.flat
     assert deploy.member_states() == {"web1": "rolled_back", "web2": "ready"}
     assert deploy.versions() == {"web1": OLD, "web2": NEW, "web3": OLD}
     assert deploy.pool() == UP

@@ -327,6 +327,13 @@ def test_names_and_silent_hosts():
     assert rollout.silent_hosts(["web1", "web2", "web3"], hosts) == ["web2", "web3"]
 
 
+def test_why_hosts_that_serve_go_back():
+    hosts = variables(web1={"rolling_upgrade_failure": "Check its health: 503"})
+    assert rollout.why_back(["web1", "web2"], hosts) == (
+        "taken back, since web1 failed: Check its health: 503; web2 failed: it went unreachable"
+    )
+
+
 def test_observed_are_those_whom_users_reach_and_that_have_not_gone_back():
     seen = {"rolling_upgrade_observed": True}
     hosts = variables(
