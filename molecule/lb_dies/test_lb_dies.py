@@ -21,7 +21,7 @@ def test_a_balancer_that_is_lost_before_the_drain_keeps_the_hosts_as_they_are(sc
         assert run.code == 2
         assert "could not be drained on every balancer: lb2 unreachable" in run.flat
         scene.check_served(OLD)
-        assert set(scene.members()) == {"web1", "web2"}
+        assert scene.members() == {"web1": "failed", "web2": "failed"}
         assert scene.ledger()["release"]["state"] == "failed"
         if not IS_SHORT:
             check_that_it_is_missed(scene)
@@ -53,6 +53,7 @@ def test_a_balancer_that_dies_while_hosts_are_out_of_the_pool_leaves_the_others_
         run = release.finish()
         assert run.code == 2
         assert "could not be put back on every balancer: lb2 unreachable" in run.flat
+        assert scene.members() == {"web1": "failed", "web2": "failed"}
         assert scene.installed() | {"web1": "", "web2": ""} == {"web1": "", "web2": "", "web3": OLD, "web4": OLD}
         scene.namespaces.mend("lb2")
         run = scene.run(RELEASE)

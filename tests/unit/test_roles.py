@@ -68,3 +68,70 @@ def test_a_bool_or_number_may_come_as_a_string(role):
             names = [text.strip()] if bare else [name for one in expressions(key, text) for name in uncast(one, variables)]
             found += [f"{file.relative_to(ROOT)}: {name} in {text}" for name in names]
     assert found == []
+
+
+FILES = sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("examples/shop/*.yml")])
+
+
+def tasks(node, rescue: list | None = None) -> Iterator[tuple[dict, list | None]]:
+    """Yield every play, block and task of a YAML document with the rescue that it stands under."""
+    if isinstance(node, list):
+        for part in node:
+            yield from tasks(part, rescue)
+    elif isinstance(node, dict):
+        yield node, rescue
+        yield from tasks(node.get("block"), node.get("rescue", rescue))
+        for key in ("rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+            yield from tasks(node.get(key), rescue)
+
+
+def found_in_all(is_wrong) -> list[str]:
+    """Return where a play, block or task is wrong."""
+    wrong = []
+    for file in FILES:
+        for task, rescue in tasks(yaml.safe_load(file.read_text())):
+            if is_wrong(file, task, rescue):
+                wrong.append(f"{file.relative_to(ROOT)}: {task.get('name')}")
+    return wrong
+
+
+def test_the_files_are_read():
+    assert len(FILES) > 50
+    assert len(found_in_all(lambda _file, task, _rescue: "run_once" in task)) > 3
+
+
+def test_nothing_is_left_to_handlers():
+    """A host that fails loses those that were notified, and a restart with them."""
+    assert found_in_all(lambda _file, task, _rescue: "notify" in task or "handlers" in task) == []
+    assert not list(ROOT.glob("roles/*/handlers"))
+
+
+def test_no_safety_is_sought_in_how_ansible_counts_failures():
+    """It does not count unreachable hosts, and a rescue hides the others from it."""
+    assert found_in_all(lambda _file, task, _rescue: "any_errors_fatal" in task or "max_fail_percentage" in task) == []
+
+
+def test_what_runs_once_for_a_batch_cannot_fail_it():
+    """When it fails in a block, only one host comes to the rescue, and the others are gone: it is ignored, or the play ends."""
+
+    def fails_the_batch(file: Path, task: dict, rescue: list | None) -> bool:
+        if not task.get("run_once") or "rolling_upgrade" not in file.parts:
+            return False
+        ends = any(part.get("ansible.builtin.meta") == "end_play" for part in rescue or [])
+        return not ends and not (task.get("ignore_errors") and task.get("ignore_unreachable"))
+
+    assert found_in_all(fails_the_batch) == []
+
+
+def test_what_is_delegated_says_whose_rights_it_has():
+    """Else become is that of the host that the task is for.
+
+    Nobody is to be become on the runner, to whom database and lease belong. A balancer's rights stand in its own variables.
+    """
+
+    def borrows_rights(_file: Path, task: dict, _rescue: list | None) -> bool:
+        target = str(task.get("delegate_to", ""))
+        is_own = "rolling_upgrade_balancer" in target
+        return bool(target) and (("become" in task) if is_own else task.get("become") is not False)
+
+    assert found_in_all(borrows_rights) == []
