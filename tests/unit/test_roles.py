@@ -135,3 +135,27 @@ def test_what_is_delegated_says_whose_rights_it_has():
         return bool(target) and (("become" in task) if is_own else task.get("become") is not False)
 
     assert found_in_all(borrows_rights) == []
+
+
+WAITING = ("command", "systemd_service", "apt", "dnf", "git", "app_archive", "win_copy")
+
+
+def test_no_host_is_waited_for_without_a_bound():
+    """Of what takes as long as a host or a network likes; what only asks, or is told its time itself, is left out."""
+
+    def waits_for_ever(file: Path, task: dict, _rescue: list | None) -> bool:
+        if "strategies" not in file.parts or "timeout" in task or task.get("changed_when") is False:
+            return False
+        return any(name.rpartition(".")[2] in WAITING for name in task)
+
+    assert found_in_all(waits_for_ever) == []
+
+
+def test_the_teams_own_tasks_have_a_bound():
+    def has_none(_file: Path, task: dict, _rescue: list | None) -> bool:
+        included = task.get("ansible.builtin.include_tasks")
+        name = included["file"] if isinstance(included, dict) else str(included)
+        is_theirs = re.search(r"rolling_upgrade_(hooks|smoke|custom)", name)
+        return bool(is_theirs) and "timeout" not in (included.get("apply", {}) if isinstance(included, dict) else {})
+
+    assert found_in_all(has_none) == []
