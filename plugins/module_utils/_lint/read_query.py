@@ -9,68 +9,15 @@ from .tokens import Cursor, Token, split_commas, text_of
 
 _SOURCES = ("FROM", "JOIN", "USING", "INTO", "UPDATE", "APPLY", "TABLE", "REFERENCES")
 # Behind a name in a FROM list, these say that it has no alias.
-_BEHIND = frozenset(
-    [
-        "WHERE",
-        "JOIN",
-        "INNER",
-        "LEFT",
-        "RIGHT",
-        "FULL",
-        "CROSS",
-        "OUTER",
-        "NATURAL",
-        "ON",
-        "USING",
-        "GROUP",
-        "ORDER",
-        "HAVING",
-        "UNION",
-        "EXCEPT",
-        "INTERSECT",
-        "LIMIT",
-        "OFFSET",
-        "FETCH",
-        "SET",
-        "WITH",
-        "VALUES",
-        "WHEN",
-        "SELECT",
-        "OPTION",
-        "FOR",
-        "WINDOW",
-        "RETURNING",
-        "OUTPUT",
-        "DEFAULT",
-        "AS",
-        "FORCE",
-        "USE",
-        "IGNORE",
-    ]
-)
-_HINTS = frozenset(
-    [
-        "NOLOCK",
-        "READUNCOMMITTED",
-        "UPDLOCK",
-        "HOLDLOCK",
-        "ROWLOCK",
-        "PAGLOCK",
-        "TABLOCK",
-        "TABLOCKX",
-        "XLOCK",
-        "READPAST",
-        "NOWAIT",
-        "NOEXPAND",
-        "FORCESEEK",
-        "FORCESCAN",
-        "SERIALIZABLE",
-        "REPEATABLEREAD",
-        "READCOMMITTED",
-        "SNAPSHOT",
-        "INDEX",
-    ]
-)
+_BEHIND = frozenset((
+    "WHERE", "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "OUTER", "NATURAL", "ON", "USING", "GROUP", "ORDER",
+    "HAVING", "UNION", "EXCEPT", "INTERSECT", "LIMIT", "OFFSET", "FETCH", "SET", "WITH", "VALUES", "WHEN", "SELECT",
+    "OPTION", "FOR", "WINDOW", "RETURNING", "OUTPUT", "DEFAULT", "AS", "FORCE", "USE", "IGNORE",
+))  # fmt: skip
+_HINTS = frozenset((
+    "NOLOCK", "READUNCOMMITTED", "UPDLOCK", "HOLDLOCK", "ROWLOCK", "PAGLOCK", "TABLOCK", "TABLOCKX", "XLOCK", "READPAST",
+    "NOWAIT", "NOEXPAND", "FORCESEEK", "FORCESCAN", "SERIALIZABLE", "REPEATABLEREAD", "READCOMMITTED", "SNAPSHOT", "INDEX",
+))  # fmt: skip
 
 
 def reads_of(tokens: list[Token]) -> list[str]:

@@ -16,55 +16,12 @@ from .tokens import Cursor, Token
 Leaf = tuple  # of (tokens, Setting)
 
 # Words that begin a statement of SQL Server, which needs no semicolon in front of it.
-_STARTERS = frozenset(
-    [
-        "ALTER",
-        "CREATE",
-        "DROP",
-        "TRUNCATE",
-        "EXEC",
-        "EXECUTE",
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "MERGE",
-        "SELECT",
-        "DECLARE",
-        "SET",
-        "PRINT",
-        "RAISERROR",
-        "THROW",
-        "RETURN",
-        "IF",
-        "WHILE",
-        "BEGIN",
-        "END",
-        "ELSE",
-        "COMMIT",
-        "ROLLBACK",
-        "SAVE",
-        "GRANT",
-        "DENY",
-        "REVOKE",
-        "USE",
-        "DBCC",
-        "WAITFOR",
-        "BREAK",
-        "CONTINUE",
-        "GOTO",
-        "OPEN",
-        "FETCH",
-        "CLOSE",
-        "DEALLOCATE",
-        "DISABLE",
-        "ENABLE",
-        "BULK",
-        "KILL",
-        "CHECKPOINT",
-        "RECONFIGURE",
-        "WITH",
-    ]
-)
+_STARTERS = frozenset((
+    "ALTER", "CREATE", "DROP", "TRUNCATE", "EXEC", "EXECUTE", "INSERT", "UPDATE", "DELETE", "MERGE", "SELECT", "DECLARE",
+    "SET", "PRINT", "RAISERROR", "THROW", "RETURN", "IF", "WHILE", "BEGIN", "END", "ELSE", "COMMIT", "ROLLBACK", "SAVE",
+    "GRANT", "DENY", "REVOKE", "USE", "DBCC", "WAITFOR", "BREAK", "CONTINUE", "GOTO", "OPEN", "FETCH", "CLOSE", "DEALLOCATE",
+    "DISABLE", "ENABLE", "BULK", "KILL", "CHECKPOINT", "RECONFIGURE", "WITH",
+))  # fmt: skip
 _WHOLE_BATCH = ("PROC", "PROCEDURE", "FUNCTION", "TRIGGER", "VIEW")
 # A statement's own second verb: behind these words the starter belongs to it.
 _CONTINUES = {
@@ -239,28 +196,7 @@ def _declarations(cursor: Cursor) -> None:
             return
 
 
-_SQL_WORDS = frozenset(
-    [
-        "IF",
-        "SELECT",
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "SET",
-        "CALL",
-        "OPEN",
-        "FETCH",
-        "CLOSE",
-        "CREATE",
-        "ALTER",
-        "DROP",
-        "WHILE",
-        "LOOP",
-        "REPEAT",
-        "CASE",
-        "PERFORM",
-        "EXECUTE",
-        "RAISE",
-        "DECLARE",
-    ]
-)
+_SQL_WORDS = frozenset((
+    "IF", "SELECT", "INSERT", "UPDATE", "DELETE", "SET", "CALL", "OPEN", "FETCH", "CLOSE", "CREATE", "ALTER", "DROP",
+    "WHILE", "LOOP", "REPEAT", "CASE", "PERFORM", "EXECUTE", "RAISE", "DECLARE",
+))  # fmt: skip
