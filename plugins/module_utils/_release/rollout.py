@@ -48,8 +48,8 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
 
     Returns:
         plan_batches()'s plan of the hosts to take, with ``finished`` hosts, by host ``group_of`` and ``version_before``, the
-        ``stranded`` ones, which an earlier run may have left out of the pool or between two versions, and the ``canaries``, which
-        are the hosts of each group's first batch.
+        ``stranded`` ones, which an earlier run may have left out of the pool or between two versions, the ``canaries``, which
+        are the hosts of each group's first batch, and the ``proving`` ones, each group's first that serve the version before.
     """
     groups, finished, before = [], [], {}
     for group in found:
@@ -141,6 +141,13 @@ def _completed(groups: list[dict], hostvars: Mapping, finished: list[str], befor
         "version_before": before,
         "stranded": [host for host in plan["hosts"] if host in stranded],
         "canaries": _first_batches(plan["batches"]),
+        "proving": _first_batches(
+            [
+                {**batch, "hosts": clean}
+                for batch in plan["batches"]
+                if (clean := [h for h in batch["hosts"] if h not in stranded])
+            ]
+        ),
     }
 
 

@@ -137,6 +137,13 @@ def test_the_canaries_are_the_first_batch_of_each_group():
     assert web(4, canary=0, batch=2)["canaries"] == ["web1", "web2"]
 
 
+def test_the_version_before_is_proved_by_the_first_that_still_serve_it():
+    assert forward({}, web1={"rolling_upgrade_batch": 2})["proving"] == ["api1", "web1"]
+    members = {"web1": row("upgrading"), "web2": row("ready"), "api1": row("failed")}
+    plan = forward(members, web1={"rolling_upgrade_canary": 2})
+    assert (plan["canaries"], plan["proving"]) == (["api1", "web1"], ["web3"])
+
+
 def back(members, *states):
     return rollout.plan_back(rollout.candidates(["api", "web"], GROUPS), variables(), members, list(states))
 
