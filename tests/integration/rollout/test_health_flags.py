@@ -55,6 +55,12 @@ def test_options_that_only_the_host_itself_understands_are_refused(deploy):
     assert "Write it with hostvars[balancer]" in run.flat
 
 
+def test_a_variable_that_would_hide_the_balancer_at_hand_is_refused(deploy):
+    run = deploy.run("everup.deploy.preflight", "-e", "balancer=lb1")
+    assert run.code != 0
+    assert "the variable balancer is set in the inventory or by -e" in run.flat
+
+
 def test_each_host_is_out_while_it_is_upgraded_and_no_other_one_is(deploy):
     batches = {"rolling_upgrade_min_healthy": 2, "rolling_upgrade_batch": 2}
     run = deploy.run("release.yml", "-e", json.dumps(batches))
