@@ -62,7 +62,7 @@ release:
   type: dict
   returned: success
 members:
-  description: Where each host is in that release, by host.
+  description: Where each host is in that release, by host. C(stays_out) is where somebody else had taken its member out before.
   type: dict
   returned: success
   sample: {web1: {host: web1, web_group: web, state: ready, version_before: 2.3.0, version_after: 2.4.0}}

@@ -54,6 +54,12 @@ options:
   reason:
     description: Why it is there.
     type: str
+  stays_out:
+    description:
+      - With O(state=draining), where somebody else had taken the member out, as P(everup.deploy.taken_out#filter) returns it.
+      - Kept with the event, so that a run that goes on after a kill leaves the member there as well.
+    type: dict
+    version_added: 0.2.0
   lease_ttl:
     description: For how long this call renews the lease.
     type: str
@@ -98,6 +104,7 @@ ARGUMENT_SPEC = {
     "version_before": {"type": "str"},
     "version_after": {"type": "str"},
     "reason": {"type": "str"},
+    "stays_out": {"type": "dict"},
     "lease_ttl": {"type": "str", "default": "10m"},
 }
 

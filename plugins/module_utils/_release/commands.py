@@ -187,11 +187,16 @@ def release_info(params: dict, check_mode: bool = False) -> dict:
         return {
             **facts,
             "release": release,
-            "members": store.members(release["id"]),
+            "members": _members(store, release["id"]),
             "events": store.events(release["id"], params["events"]),
             "next_step": states.next_step(release["state"], release["reached"]),
             "soak_seconds_left": soak_left(release, store.now(), soak),
         }
+
+
+def _members(store: Store, release_id: int) -> dict:
+    out = store.stays_out(release_id)
+    return {host: {**row, "stays_out": out.get(host, {})} for host, row in store.members(release_id).items()}
 
 
 def record_member(params: dict, check_mode: bool) -> dict:
@@ -201,6 +206,7 @@ def record_member(params: dict, check_mode: bool) -> dict:
         changed, member (its row), diff.
     """
     member = {name: params[name] or None for name in ("host", "web_group", "state", "version_before", "version_after", "reason")}
+    member["stays_out"] = params["stays_out"]
     with _store(params, create=not check_mode) as store:
         if check_mode:
             known = [r for r in store.releases() if r["version"] == params["version"]] if store.ledger.exists() else []

@@ -140,6 +140,7 @@ def _completed(groups: list[dict], hostvars: Mapping, finished: list[str], befor
         "group_of": {host: batch["group"] for batch in plan["batches"] for host in batch["hosts"]},
         "version_before": before,
         "stranded": [host for host in plan["hosts"] if host in stranded],
+        "stays_out": {host: (members.get(host) or {}).get("stays_out") or {} for host in plan["hosts"]},
         "canaries": _first_batches(plan["batches"]),
         "proving": _first_batches(
             [
@@ -301,21 +302,23 @@ def mute_balancers(registered: Mapping) -> list[str]:
     return sentences
 
 
-def taken_out(registered: Mapping, member: str, is_stranded: bool) -> dict:
+def taken_out(registered: Mapping, member: str, is_stranded: bool, stayed_out: Mapping | None = None) -> dict:
     """Return the balancers on which somebody else had taken a member out, with the state that it had there.
 
     A release drains, and never uses ``maint``; so ``maint`` is always somebody else's, and ``drain`` is unless an earlier run of
-    the release has left the host on its way.
+    the release has left the host on its way, and had not found the member in ``drain`` itself.
 
     Parameters:
         registered: a loop of ``lb_member_info`` from before the member was touched.
         member: its name in the pool.
         is_stranded: whether an earlier run has left the host on its way.
+        stayed_out: what this returned in that run.
     """
     found = {}
     for result in registered.get("results", []):
         for seen in result.get("members", []):
-            if seen["member"] == member and (seen["state"] == "maint" or (seen["state"] == "drain" and not is_stranded)):
+            is_theirs = not is_stranded or (stayed_out or {}).get(_item(result)) == "drain"
+            if seen["member"] == member and (seen["state"] == "maint" or (seen["state"] == "drain" and is_theirs)):
                 found[_item(result)] = seen["state"]
     return found
 

@@ -66,6 +66,15 @@ class Store:
         )
         return {row["host"]: row for row in rows}
 
+    def stays_out(self, release_id: int) -> dict:
+        """Return by host where somebody else had taken its member out when it last left its pool: a state by balancer."""
+        rows = self.db.query(
+            f"SELECT subject, detail FROM {self._event} WHERE release_id = ? AND what = 'member_draining' ORDER BY id",
+            (release_id,),
+        )
+        told = [(row["subject"], json.loads(row["detail"]).get("stays_out")) for row in rows]
+        return {host: out for host, out in told if out is not None}
+
     def events(self, release_id: int | None, limit: int) -> list[dict]:
         """Return the newest events, oldest of them first; of one release or, with None, of the whole database."""
         where, parameters = ("WHERE release_id = ?", (release_id,)) if release_id is not None else ("", ())
@@ -241,7 +250,8 @@ class Store:
         """Write where one host is in a release; returns its row before and after.
 
         Parameters:
-            member: host, web_group, state, version_before, version_after, reason. The first known version_before stays:
+            member: host, web_group, state, version_before, version_after, reason, and stays_out, which is kept with the event
+                of ``draining`` for whoever goes on after a kill. The first known version_before stays:
                 after a kill the host may show the new version although the old one is where it came from.
 
         Raises:
@@ -281,12 +291,14 @@ class Store:
                     ),
                 )
             after = self.members(release["id"])[member["host"]]
+            more = {"stays_out": member["stays_out"]} if member.get("stays_out") is not None else {}
             self.ledger.event(
                 f"member_{member['state']}",
                 release["id"],
                 member["host"],
                 reason=member["reason"],
                 version=after["version_after"],
+                **more,
             )
             return before, after
 

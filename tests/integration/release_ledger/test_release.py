@@ -153,7 +153,7 @@ def test_members(db):
     second = db.record("web1", "ready", token, version_before="2.4.0", version_after="2.4.0")
     assert (second["changed"], second["member"]["version_before"], second["member"]["version_after"]) == (True, "1", "2.4.0")
     assert second["member"]["changed_at"] >= second["member"]["planned_at"]
-    assert db.release_info()["members"]["web1"] == second["member"]
+    assert db.release_info()["members"]["web1"] == {**second["member"], "stays_out": {}}
 
 
 def test_check_mode_writes_nothing(db):
@@ -292,6 +292,17 @@ def test_a_lease_is_renewed_without_a_word_in_the_events(db):
     assert db.events() == events
     with pytest.raises(EverupError, match="lost"):
         db.release("renew", token=token - 1)
+
+
+def test_where_a_member_was_out_is_known_after_a_kill(db):
+    token = opened(db)
+    for to in ("expanding", "expanded", "rolling"):
+        advance(db, to, token)
+    db.record("web1", "draining", token, stays_out={"lb1": "drain"})
+    db.record("web1", "upgrading", token)
+    db.record("web2", "draining", token, stays_out={})
+    members = db.release_info()["members"]
+    assert (members["web1"]["stays_out"], members["web2"]["stays_out"]) == ({"lb1": "drain"}, {})
 
 
 def test_an_expired_lease_is_taken(db):

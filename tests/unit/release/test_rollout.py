@@ -319,6 +319,13 @@ def test_what_somebody_else_has_taken_out(states, is_stranded, expected):
     assert rollout.taken_out({"skipped": True}, "web1", is_stranded) == {}
 
 
+def test_a_drain_that_an_earlier_run_had_found_is_somebody_elses_still():
+    results = [{"balancer": name, "members": [{"member": "web1", "state": "drain"}]} for name in ("lb1", "lb2")]
+    assert rollout.taken_out({"results": results}, "web1", True, {"lb1": "drain"}) == {"lb1": "drain"}
+    plan = forward({"web1": {**row("upgrading"), "stays_out": {"lb1": "drain"}}})
+    assert (plan["stays_out"]["web1"], plan["stays_out"]["web2"]) == ({"lb1": "drain"}, {})
+
+
 def test_a_member_that_stays_out_is_told():
     assert rollout.stays_out({"lb1": "maint", "lb2": "drain"}) == (
         "stays in maint on lb1, in drain on lb2, as it was before the release"
