@@ -70,7 +70,7 @@ def _one(cursor: Cursor, setting: Setting) -> Iterator[Leaf]:
         cursor.skip()
         yield from _block(cursor, setting)
         cursor.take("END")
-    elif not cursor.peek("END") and not cursor.peek("ELSE"):
+    elif not cursor.at_end and not cursor.peek("END") and not cursor.peek("ELSE"):
         yield _leaf(cursor), setting
 
 
@@ -126,6 +126,10 @@ def _begins(cursor: Cursor, verb: str) -> bool:
         return False
     if word == "SELECT" and before in _SET_OPERATORS:
         return False
+    if word == "IF" and verb in ("DROP", "ALTER") and cursor.peek("IF", "EXISTS") and not cursor.peek("(", ahead=2):
+        return False  # DROP TABLE IF EXISTS t
+    if word == "ROLLBACK" and before == "WITH" and verb == "ALTER":
+        return False  # ALTER DATABASE ... WITH ROLLBACK IMMEDIATE
     if word == "WITH":
         return before == ";" or not (
             cursor.peek("(", ahead=1) or verb in ("ALTER", "CREATE", "DROP", "EXEC", "BULK", "RAISERROR")
