@@ -90,7 +90,7 @@ class Column:
         type: in upper case with single spaces, as ``NUMERIC(10, 2)``; empty where it is not said.
         flags: of not_null, null, default, primary_key, unique, clustered, identity (IDENTITY, AUTO_INCREMENT, GENERATED AS
             IDENTITY), generated (computed from other columns), stored (PERSISTED, STORED), references, check, not_valid,
-            with_values, first, after, collate, sparse, rowguid.
+            with_values, first, after, collate, sparse, rowguid, named (one of its constraints has a name).
         default: the default's text.
         references: the table that an inline foreign key names.
     """

@@ -204,6 +204,7 @@ def read_column(cursor: Cursor, name: str | None = None) -> Column:
         elif cursor.take("CONSTRAINT"):
             if not _constraint_word(cursor):
                 cursor.name()
+                flags.append("named")
         elif cursor.take("PRIMARY", "KEY") or cursor.take("PRIMARY"):
             flags.append("primary_key")
         elif cursor.take("UNIQUE"):

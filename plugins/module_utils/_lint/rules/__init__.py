@@ -17,6 +17,7 @@ from . import (  # noqa: F401 - that registers them
     indexes,
     mysql,
     rights,
+    sqlserver_constraints,
     sqlserver_indexes,
     sqlserver_scripts,
     sqlserver_tables,
