@@ -133,6 +133,8 @@ class Context:
                     return True
             elif other.kind == "rename_table" and same_name(other.to, table):
                 return self.is_new(other.table, other)
+            elif other.kind == "drop_table" and same_name(other.table, table):
+                return False
         return False
 
     def _is_initial(self, fact: Fact) -> bool:

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """SQL Server: constraints that scan a table, that nobody checks, or that have no name of their own.
 
-Facts relied on, from Microsoft Learn, "ALTER TABLE table_constraint": WITH CHECK is the default for a new constraint and reads every
-row; WITH NOCHECK leaves one that the optimizer does not trust until WITH CHECK CHECK CONSTRAINT; there is no online form of it.
+Facts relied on, from Microsoft Learn, "ALTER TABLE table_constraint": WITH CHECK is the default for a new constraint and
+reads every row; WITH NOCHECK leaves one that the optimizer does not trust until WITH CHECK CHECK CONSTRAINT; there is no
+online form of it.
 """
 
 from __future__ import annotations
