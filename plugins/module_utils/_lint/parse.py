@@ -144,7 +144,7 @@ class _Reading:
         try:
             tokens = self._tokens(statement)
         except (ScriptError, RecursionError):
-            self.out.add("other", Token("word", "", 0, 0, statement.line, statement.column))
+            self.out.give_up([Token("word", statement.text, 0, 0, statement.line, statement.column)])
             return
         if not tokens:
             return

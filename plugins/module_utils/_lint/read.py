@@ -82,6 +82,8 @@ class StatementReader:
         word = at.upper
         if word in ("CREATE", "ALTER", "DROP"):
             self._schema(word, cursor, at)
+        elif word == "UPDATE" and self.out.engine == "sqlserver" and cursor.take("STATISTICS"):
+            self.out.add("maintenance", at, cursor.name(), action="UPDATE STATISTICS")
         elif word in _ROWS:
             _ROWS[word](cursor, self.out, at)
         elif word in ("SELECT", "WITH", "(", "TABLE"):
@@ -195,9 +197,8 @@ class StatementReader:
             if cursor.take("SQL", "SECURITY"):
                 cursor.skip()
                 continue
-            cursor.until("SQL", "VIEW", "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "DEFINER")
-            if cursor.peek("DEFINER"):
-                cursor.skip()
+            cursor.skip()
+            cursor.until("SQL", "VIEW", "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "DEFINER", "ALGORITHM", "AGGREGATE")
 
     def _take_view(self, cursor: Cursor) -> bool:
         cursor.take("RECURSIVE")

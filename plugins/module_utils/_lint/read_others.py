@@ -31,6 +31,16 @@ _TWO_WORDS = {
     "DEFAULT": ("PRIVILEGES",),
     "SERVER": ("ROLE",),
 }
+# Whatever else is created, altered or dropped is no object that we know of: a word that is written wrong.
+_WORDS_OF_OBJECTS = """
+ACCESS AGGREGATE APPLICATION ASSEMBLY ASYMMETRIC AUTHORIZATION AVAILABILITY BROKER CAST CERTIFICATE COLLATION COLUMN
+CONTRACT CONVERSION CREDENTIAL CRYPTOGRAPHIC DATABASE DEFAULT DOMAIN ENDPOINT EVENT EXTENSION EXTERNAL FOREIGN FULLTEXT
+FUNCTION GROUP INDEX INSTANCE LANGUAGE LARGE LOGFILE LOGIN MASTER MESSAGE OPERATOR OUTLINE OWNED PACKAGE PARTITION PLAN
+POLICY PREPARE PROCEDURE PROCEDURAL PUBLICATION QUEUE REMOTE RESOURCE ROLE ROUTE ROUTINE RULE SCHEMA SEARCH SECURITY
+SELECTIVE SENSITIVITY SEQUENCE SERVER SERVICE SIGNATURE SPATIAL STATISTICS SUBSCRIPTION SYMMETRIC SYNONYM SYSTEM TABLESPACE
+TEXT TRANSFORM TYPE UNDO USER VIRTUAL WORKLOAD XML
+"""
+_OBJECTS = frozenset(_WORDS_OF_OBJECTS.split())
 # What sp_rename calls the object, and the fact it makes.
 _RENAMED = {"COLUMN": "rename_column", "INDEX": "rename_index", "STATISTICS": "rename_object", "USERDATATYPE": "rename_object"}
 
@@ -53,7 +63,7 @@ def read_other_object(cursor: Cursor, out: Collector, at: Token, verb: str, flag
         behind.until("ON")
         behind.skip()
         table = behind.name()
-    cursor.doubtful |= not what
+    cursor.doubtful |= what.partition(" ")[0] not in _OBJECTS
     names = [name]
     if verb == "DROP":
         names += [Cursor(part).name() for part in split_commas(action)[1:]]
@@ -112,6 +122,10 @@ def read_set(cursor: Cursor, out: Collector, at: Token) -> None:
         return
     while cursor.take("."):
         name = f"{name}.{cursor.name().upper()}"
+    if out.engine == "sqlserver" and cursor.peek(","):  # SET NOCOUNT, XACT_ABORT ON
+        for part in split_commas([first, *cursor.rest()]):
+            out.add("set", part[0] if part else at, name=text_of(part[:1]).upper(), to=cursor.tokens[-1].upper)
+        return
     if not cursor.take("TO"):
         cursor.take("=")
     value = text_of(cursor.rest()).upper()
@@ -147,10 +161,17 @@ def read_transaction(word: str, cursor: Cursor, out: Collector, at: Token) -> No
         "RELEASE": "savepoint",
     }
     kind = kinds[word]
-    if kind == "rollback" and cursor.has("TO"):
+    cursor.take_one("TRAN", "TRANSACTION", "WORK")
+    name = cursor.name() if kind in ("savepoint", "rollback") and out.engine == "sqlserver" else ""
+    if kind == "rollback" and (cursor.has("TO") or (name and _is_savepoint(name, out))):
         kind = "savepoint"
-    out.add(kind, at)
+    out.add(kind, at, name=name if kind == "savepoint" else "")
     cursor.rest()
+
+
+def _is_savepoint(name: str, out: Collector) -> bool:
+    """Return whether the script has saved the transaction under a name, so that SQL Server rolls back no further."""
+    return any(fact.kind == "savepoint" and fact.name.lower() == name.lower() for fact in out.facts)
 
 
 def read_checkident(cursor: Cursor, out: Collector, at: Token) -> None:

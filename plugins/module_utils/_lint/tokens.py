@@ -58,13 +58,15 @@ class Token:
         if text.startswith("$"):
             tag = text[: text.index("$", 1) + 1]
             return text[len(tag) : -len(tag)]
-        opening = text.find("'")
-        return text[opening + 1 : -1].replace("''", "'")
+        closer = text[-1]
+        return text[self.literal_at : -1].replace(closer * 2, closer)
 
     @property
     def literal_at(self) -> int:
         """Where the value of a string begins inside its text."""
-        return self.text.index("$", 1) + 1 if self.text.startswith("$") else self.text.find("'") + 1
+        if self.text.startswith("$"):
+            return self.text.index("$", 1) + 1
+        return self.text.find(self.text[-1]) + 1  # N'...', E'...' and the like have a letter in front
 
 
 def read_tokens(text: str, lexis: Lexis, line: int = 1, column: int = 1, ansi_quotes: bool = True) -> list[Token]:
