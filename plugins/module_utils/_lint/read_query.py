@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Iterator
+
 from .collect import Collector
 from .tokens import Cursor, Token, split_commas, text_of
 
@@ -20,20 +22,29 @@ _HINTS = frozenset((
 ))  # fmt: skip
 
 
-def reads_of(tokens: list[Token]) -> list[str]:
+# Behind these, UPDATE is no statement: FOR UPDATE, ON DUPLICATE KEY UPDATE, DO UPDATE, AFTER UPDATE, THEN UPDATE.
+_BEFORE_NO_UPDATE = ("FOR", "KEY", "DO", "ON", "AFTER", "BEFORE", "OF", "OR", ",", "THEN")
+
+
+def reads_of(tokens: list[Token], own: set | None = None) -> list[str]:
     """Return the names of the tables, views and table functions that a query names, in order and each once.
 
     Common table expressions and aliases are none of them.
+
+    Parameters:
+        own: names of common table expressions in front of these tokens, in lower case.
     """
-    own = _common_tables(tokens)
+    own = _common_tables(tokens) | (own or set())
     found: dict[str, None] = {}
     for position, token in enumerate(tokens):
         if token.upper not in _SOURCES or token.kind != "word":
             continue
+        if token.upper == "UPDATE" and position and tokens[position - 1].upper in _BEFORE_NO_UPDATE:
+            continue
         cursor = Cursor(tokens)
         cursor.position = position + 1
         while True:
-            cursor.take_one("ONLY", "LATERAL", "TABLE", "IGNORE", "LOW_PRIORITY")
+            cursor.take_one("ONLY", "LATERAL", "TABLE", "IGNORE", "LOW_PRIORITY", "TEMP", "TEMPORARY", "UNLOGGED")
             if cursor.at_end or not cursor.token.is_name or cursor.token.upper in _BEHIND:
                 break
             name = cursor.name()
@@ -45,42 +56,79 @@ def reads_of(tokens: list[Token]) -> list[str]:
 
 
 def _take_to_comma(cursor: Cursor) -> bool:
-    """Read an alias and the comma behind it, if the FROM list goes on."""
+    """Read arguments, an alias, hints and the comma behind them, if the FROM list goes on."""
+    cursor.group()
     cursor.take("AS")
     if not cursor.at_end and cursor.token.is_name and cursor.token.upper not in _BEHIND:
         cursor.skip()
+    if cursor.peek("(") or cursor.peek("WITH", "("):
+        cursor.take("WITH")
+        cursor.group()
     return cursor.take(",")
 
 
 def _common_tables(tokens: list[Token]) -> set[str]:
     """Return the names that ``name AS (`` defines, in lower case."""
-    return {
-        name.identifier.lower()
-        for name, as_, bracket in zip(tokens, tokens[1:], tokens[2:])
-        if (name.is_name and as_.upper == "AS" and bracket.text == "(") or (name.is_name and _columns_then_as(tokens, name))
-    }
+    return set(_bodies(tokens))
 
 
-def _columns_then_as(tokens: list[Token], name: Token) -> bool:
-    """Return whether ``name (a, b) AS (`` begins at a token: WITH or a comma stands in front of it."""
-    index = next(i for i, token in enumerate(tokens) if token is name)
-    if index == 0 or tokens[index - 1].upper not in ("WITH", "RECURSIVE", ","):
-        return False
-    cursor = Cursor(tokens)
-    cursor.position = index + 1
-    return cursor.group() is not None and cursor.peek("AS", "(")
+def _bodies(tokens: list[Token]) -> dict[str, list[Token]]:
+    """Return what stands in the parentheses of each common table expression, by its name in lower case."""
+    found: dict[str, list[Token]] = {}
+    pairs = _pairs(tokens)
+    opened = {end: begin for begin, end in pairs.items()}
+    for position, token in enumerate(tokens):
+        if token.upper != "AS" or not position:
+            continue
+        cursor = Cursor(tokens)
+        cursor.position = position + 1
+        cursor.take("NOT")
+        cursor.take("MATERIALIZED")
+        if not cursor.peek("("):
+            continue
+        at = position - 1
+        if at in opened:  # name (a, b) AS (
+            at = opened[at] - 1
+            if at < 1 or tokens[at - 1].upper not in ("WITH", "RECURSIVE", ","):
+                continue
+        if tokens[at].is_name:
+            end = pairs.get(cursor.position, len(tokens))
+            found.setdefault(tokens[at].identifier.lower(), tokens[cursor.position + 1 : end])
+    return found
+
+
+def _pairs(tokens: list[Token]) -> dict[int, int]:
+    """Return the position of each opening parenthesis with that of the one that closes it."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for position, token in enumerate(tokens):
+        if token.kind == "symbol" and token.text == "(":
+            opened.append(position)
+        elif token.kind == "symbol" and token.text == ")" and opened:
+            found[opened.pop()] = position
+    return found
+
+
+def _outer(tokens: list[Token]) -> Iterator[tuple[int, Token]]:
+    """Yield the tokens outside of parentheses with their positions."""
+    depth = 0
+    for position, token in enumerate(tokens):
+        if token.kind == "symbol" and token.text in "()":
+            depth += 1 if token.text == "(" else -1
+        elif depth == 0:
+            yield position, token
 
 
 def hints_of(tokens: list[Token]) -> list[str]:
     """Return the table hints of SQL Server and the index hints of MySQL that a query holds, in upper case."""
     found: list[str] = []
     for position, token in enumerate(tokens):
-        if token.upper == "WITH" or (token.text == "(" and position and tokens[position - 1].is_name):
+        if token.upper == "WITH":
             cursor = Cursor(tokens)
-            cursor.position = position + (1 if token.upper == "WITH" else 0)
-            for part in split_commas(cursor.group() or []):
-                if part and part[0].upper in _HINTS and (token.upper == "WITH" or (len(part) == 1 and part[0].upper == "NOLOCK")):
-                    found.append(text_of(part).upper())
+            cursor.position = position + 1
+            found += [text_of(part).upper() for part in split_commas(cursor.group() or []) if part and part[0].upper in _HINTS]
+        elif token.upper == "NOLOCK" and position > 1 and tokens[position - 1].text == "(" and tokens[position - 2].is_name:
+            found.append("NOLOCK")  # the old way: FROM orders (NOLOCK)
         elif token.upper in ("FORCE", "USE", "IGNORE") and Cursor(tokens[position + 1 :]).take_one("INDEX", "KEY"):
             found.append(f"{token.upper} INDEX")
     return list(dict.fromkeys(found))
@@ -88,7 +136,7 @@ def hints_of(tokens: list[Token]) -> list[str]:
 
 def result_columns(tokens: list[Token]) -> list[str]:
     """Return the names of a query's columns as far as all of them can be told; empty when one cannot, as with ``*``."""
-    position = next((i for i, token in enumerate(tokens) if token.upper == "SELECT" and _depth(tokens, i) == 0), None)
+    position = next((position for position, token in _outer(tokens) if token.upper == "SELECT"), None)
     if position is None:
         return []
     cursor = Cursor(tokens)
@@ -110,10 +158,6 @@ def result_columns(tokens: list[Token]) -> list[str]:
     return names
 
 
-def _depth(tokens: list[Token], end: int) -> int:
-    return sum({"(": 1, ")": -1}.get(token.text, 0) for token in tokens[:end] if token.kind == "symbol")
-
-
 def _column_name(part: list[Token]) -> str:
     if not part or part[-1].text == "*":
         return ""
@@ -127,8 +171,8 @@ def _column_name(part: list[Token]) -> str:
     return last.identifier
 
 
-def read_insert(cursor: Cursor, out: Collector, at: Token) -> None:
-    """Read what stands behind INSERT or REPLACE."""
+def read_insert(cursor: Cursor, out: Collector, at: Token, own: dict | None = None) -> None:
+    """Read what stands behind INSERT or REPLACE; see _changed() for own."""
     cursor.until("INTO") if cursor.has("INTO") and cursor.token.upper in (
         "LOW_PRIORITY",
         "IGNORE",
@@ -148,23 +192,30 @@ def read_insert(cursor: Cursor, out: Collector, at: Token) -> None:
     flags = ("select",) if query.has("SELECT") or query.has("EXEC") else ()
     flags += ("columns",) if columns else ()
     flags += ("upsert",) if query.has("ON", "CONFLICT") or query.has("ON", "DUPLICATE") else ()
-    out.add("insert", at, table, flags=flags, reads=reads_of(rest), hints=hints_of(rest), columns=columns)
+    out.add("insert", at, table, flags=flags, reads=_reads(rest, own), hints=hints_of(rest), columns=columns)
 
 
-def read_update(cursor: Cursor, out: Collector, at: Token) -> None:
-    """Read what stands behind UPDATE."""
+def read_update(cursor: Cursor, out: Collector, at: Token, own: dict | None = None) -> None:
+    """Read what stands behind UPDATE; see _changed() for own."""
     limit = _top(cursor)
     cursor.take_one("LOW_PRIORITY", "IGNORE", "ONLY")
-    _changed("update", cursor, out, at, cursor.name(), limit)
+    _changed("update", cursor, out, at, cursor.name(), limit, own)
 
 
-def read_delete(cursor: Cursor, out: Collector, at: Token) -> None:
-    """Read what stands behind DELETE."""
+def read_delete(cursor: Cursor, out: Collector, at: Token, own: dict | None = None) -> None:
+    """Read what stands behind DELETE; see _changed() for own."""
     limit = _top(cursor)
     cursor.take_one("LOW_PRIORITY", "QUICK", "IGNORE")
     cursor.take("FROM")
     cursor.take("ONLY")
-    _changed("delete", cursor, out, at, cursor.name(), limit)
+    _changed("delete", cursor, out, at, cursor.name(), limit, own)
+
+
+def _reads(rest: list[Token], own: dict[str, list[Token]] | None) -> list[str]:
+    """Return what a statement reads, itself and by way of the common table expressions in front of it."""
+    names = set(own or ())
+    found = [name for tokens in (rest, *(own or {}).values()) for name in reads_of(tokens, names)]
+    return list(dict.fromkeys(found))
 
 
 def _top(cursor: Cursor) -> str:
@@ -177,19 +228,31 @@ def _top(cursor: Cursor) -> str:
     return text_of(cursor.tokens[begin : cursor.position])
 
 
-def _changed(kind: str, cursor: Cursor, out: Collector, at: Token, table: str, limit: str) -> None:
+def _changed(
+    kind: str, cursor: Cursor, out: Collector, at: Token, table: str, limit: str, own: dict[str, list[Token]] | None
+) -> None:
+    """Add the fact of an update or delete.
+
+    Parameters:
+        own: the common table expressions in front of it, as of _bodies(): SQL Server changes rows by way of one.
+    """
     rest = cursor.rest()
     query = Cursor(rest)
+    named = _behind_alias(table, rest)
+    through = (own or {}).get(named.lower())
+    if through is not None:
+        rest = rest + through  # DELETE FROM old is about the table behind it, and bounded as that is
     flags = ("bounded",) if limit else ()
-    flags += ("where",) if any(token.upper == "WHERE" and _depth(rest, i) == 0 for i, token in enumerate(rest)) else ()
+    outer = [token.upper for _position, token in _outer(rest)]
+    flags += ("where",) if "WHERE" in outer else ()
     flags += ("bounded",) if any(token.upper in ("LIMIT", "TOP") for token in rest) or query.has("FETCH", "FIRST") else ()
-    flags += (
-        ("joined",)
-        if any(token.upper in ("FROM", "JOIN", "USING") and _depth(rest, i) == 0 for i, token in enumerate(rest))
-        else ()
-    )
-    reads = reads_of(rest)
-    out.add(kind, at, _behind_alias(table, rest), flags=flags, reads=reads, hints=hints_of(rest), where=_where(rest), limit=limit)
+    joins = ("FROM", "JOIN", "USING") if through is None else ("JOIN", "USING")
+    is_list = kind == "update" and len(split_commas(Cursor(rest).until("SET"))) > 1
+    flags += ("joined",) if is_list or any(word in joins for word in outer) else ()
+    reads = _reads(rest, own)
+    if through is not None:
+        named = (reads_of(through) or [named])[0]
+    out.add(kind, at, named, flags=flags, reads=reads, hints=hints_of(rest), where=_where(rest), limit=limit)
 
 
 def _where(rest: list[Token]) -> str:
@@ -212,14 +275,14 @@ def _behind_alias(name: str, rest: list[Token]) -> str:
     return name
 
 
-def read_merge(cursor: Cursor, out: Collector, at: Token) -> None:
-    """Read what stands behind MERGE."""
+def read_merge(cursor: Cursor, out: Collector, at: Token, own: dict | None = None) -> None:
+    """Read what stands behind MERGE; see _changed() for own."""
     if cursor.take("TOP"):
         cursor.group()
     cursor.take("INTO")
     table = cursor.name()
     rest = cursor.rest()
-    out.add("merge", at, table, reads=reads_of(rest), hints=hints_of(rest))
+    out.add("merge", at, table, reads=_reads(rest, own), hints=hints_of(rest))
 
 
 def read_select(cursor: Cursor, out: Collector, at: Token) -> None:
@@ -227,8 +290,8 @@ def read_select(cursor: Cursor, out: Collector, at: Token) -> None:
     rest = cursor.tokens[cursor.position :]
     flags: tuple = ()
     table = ""
-    for position, token in enumerate(rest):
-        if token.upper == "INTO" and _depth(rest, position) == 0:
+    for position, token in _outer(rest):
+        if token.upper == "INTO":
             into = Cursor(rest[position + 1 :])
             into.take_one("TEMP", "TEMPORARY", "UNLOGGED", "TABLE")
             if not into.at_end and not into.token.text.startswith("@") and out.engine in ("sqlserver", "postgresql"):
@@ -247,13 +310,20 @@ def _called(tokens: list[Token]) -> list[str]:
 def read_with(cursor: Cursor, out: Collector, at: Token) -> None:
     """Read what begins with common table expressions: a query, or a change of rows behind them."""
     rest = cursor.tokens[cursor.position :]
-    for position, token in enumerate(rest):
-        if token.upper in ("INSERT", "UPDATE", "DELETE", "MERGE") and _depth(rest, position) == 0:
+    own = _bodies(rest)
+    for body in own.values():
+        if body and body[0].upper in _CHANGING:  # PostgreSQL's WITH gone AS (DELETE ... RETURNING *)
+            _CHANGING[body[0].upper](Cursor(body[1:]), out, body[0], own)
+    for position, token in _outer(rest):
+        if token.upper in _CHANGING:
             inner = Cursor(rest)
             inner.position = position + 1
-            {"INSERT": read_insert, "UPDATE": read_update, "DELETE": read_delete, "MERGE": read_merge}[token.upper](
-                inner, out, token
-            )
+            _CHANGING[token.upper](inner, out, token, own)
             cursor.rest()
             return
+        if token.upper == "SELECT":
+            break
     read_select(cursor, out, at)
+
+
+_CHANGING = {"INSERT": read_insert, "UPDATE": read_update, "DELETE": read_delete, "MERGE": read_merge}
