@@ -32,10 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
             found = [
                 finding for finding in judge(_params(options, root, placeholders))[0] if not files or finding.source in files
             ]
-            print(FORMATS[options.format](found, f"{root}/"), end="")
+            sys.stdout.write(FORMATS[options.format](found, f"{root}/"))
             findings += found
     except EverupError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 2
     return 1 if any(is_fatal(finding, options.fail_on) for finding in findings) else 0
 
@@ -102,4 +102,4 @@ def _params(options: argparse.Namespace, root: str, placeholders: dict) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -10,11 +10,10 @@ from typing import Iterable, Iterator
 
 from .._db.connection import engine_class
 from .._db.script import Allowance, Script, parse_script
-from . import rules  # noqa: F401 - importing them registers them
 from .facts import Fact, ScriptFacts, Unread
 from .parse import Parser, read_facts
 from .rule import ERROR, EXPAND, NOTICE, REPEATABLE, RULES, WARNING, Context, Live, Rule, Target
-from .rules.definitions import next_version
+from .rules.definitions import next_version  # which registers every rule of its package
 
 UNPARSABLE, UNUSED, UNKNOWN = "unparsable", "unused-suppression", "unknown-suppression"
 # A statement of these that nobody can read may do anything to the schema.

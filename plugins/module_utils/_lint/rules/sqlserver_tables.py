@@ -92,8 +92,7 @@ def alter_column(fact: Fact, context: Context) -> str | None:
     if before is None or not before.type:
         return f"ALTER COLUMN {fact.name} reads or writes every row of {fact.table}, unless it only makes room for longer values"
     if not is_same(before.type, fact.spec.type) and not _only_longer(before.type, fact.spec.type):
-        return f"column {fact.name} goes from {before.type} to {fact.spec.type}: every row of {fact.table} is read, if "
-        "not written"
+        return f"column {fact.name} goes from {before.type} to {fact.spec.type}, which reads every row of {fact.table}"
     if fact.has("set_not_null") and not before.has("not_null"):
         return f"NOT NULL on {fact.name} reads every row of {fact.table}"
     return None
