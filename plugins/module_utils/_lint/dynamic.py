@@ -13,6 +13,8 @@ _VERBS = (
     "ALTER", "CREATE", "DROP", "RENAME", "TRUNCATE", "INSERT", "UPDATE", "DELETE", "MERGE", "SELECT", "EXEC", "EXECUTE", "WITH",
     "LOCK", "REINDEX", "BEGIN", "IF", "SET", "DECLARE", "GRANT", "USE", "VACUUM", "REFRESH", "CLUSTER",
 )  # fmt: skip
+# A text that is put together from more tokens cannot be read: variables that hold each other several times grow without end.
+_MOST_TOKENS = 50_000
 _JOINING = ("+", "||", "(", ")", ",", ";")
 _JOINERS = ("CONCAT", "FORMAT", "QUOTENAME", "QUOTE_IDENT", "REPLACE", "COALESCE", "ISNULL")
 
@@ -29,6 +31,7 @@ class Literals:
         self._reader = reader
         self._out = out
         self._known: dict[str, list[Token] | None] = {}
+        self._looked_at = 0
 
     def remember(self, cursor: Cursor) -> bool:
         """Keep the text that SET or DECLARE gives a variable; returns whether it was one, and then all of it is read."""
@@ -94,6 +97,7 @@ class Literals:
 
     def _run(self, tokens: list[Token], at: Token) -> None:
         """Read a text that is executed: literals, or variables that hold some."""
+        self._looked_at = 0
         is_whole, literals = self._literals(tokens)
         if is_whole and len(literals) == 1:
             if not self._read_text(literals[0], "dynamic"):
@@ -111,6 +115,9 @@ class Literals:
         """Return whether a text is made of literals alone, and the literals."""
         whole, found = True, []
         for token in tokens:
+            self._looked_at += 1
+            if self._looked_at > _MOST_TOKENS:
+                return False, found
             if token.kind == "string":
                 found.append(token)
             elif token.text.startswith("@") and token.text.lower() in self._known and depth < 8:

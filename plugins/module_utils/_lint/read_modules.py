@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .._db.lexis import Lexis, ScriptError
 from .collect import Collector
+from .read_columns import is_constraint
 from .read_query import hints_of, reads_of, result_columns
 from .tokens import Cursor, Token, names_in, read_tokens, split_commas, text_of
 
@@ -86,7 +87,7 @@ def read_routine(cursor: Cursor, out: Collector, at: Token, routine: str, kind: 
         routine=routine,
         parameters=[parameter for part in split_commas(listed or []) if (parameter := _parameter(part, out.engine))],
         returns=returns,
-        columns=_last_result(body) if routine == "PROCEDURE" or "TABLE" in returns.upper() else [],
+        columns=_table_columns(head) or (_last_result(body) if routine == "PROCEDURE" or "TABLE" in returns.upper() else []),
         body=text_of(body),
         reads=reads_of(body),
         hints=hints_of(body),
@@ -104,6 +105,15 @@ def _returns(head: list[Token]) -> str:
     cursor = Cursor(head)
     cursor.until("RETURNS")
     return text_of(cursor.rest()[1:])
+
+
+def _table_columns(head: list[Token]) -> list[str]:
+    """Return the columns of ``RETURNS TABLE (a int, b text)`` and of SQL Server's ``RETURNS @rows TABLE (a int)``."""
+    cursor = Cursor(head)
+    cursor.until("TABLE")
+    cursor.take("TABLE")
+    parts = [Cursor(part) for part in split_commas(cursor.group() or [])]
+    return [name for part in parts if not is_constraint(part) and (name := part.name())]
 
 
 def _parameter(part: list[Token], engine: str) -> dict | None:
@@ -127,17 +137,40 @@ def _last_result(body: list[Token]) -> list[str]:
     """Return the columns of the last query that a body sends to its caller, empty when they cannot be told."""
     found: list[str] = []
     depth = 0
+    returned = Cursor(body)
+    returned.take("AS")
+    if returned.take("RETURN") and returned.peek("("):  # an inline table function
+        body = returned.group() or []
+    behind_tables = _behind_tables(body)
     for position, token in enumerate(body):
         depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "symbol" else 0
         if token.upper == "SELECT" and depth == 0:
             before = body[position - 1] if position else None
             behind = Cursor(body[position + 1 :])
             is_assigning = not behind.at_end and behind.token.text.startswith("@") and behind.peek("=", ahead=1)
-            if is_assigning or (
-                before is not None and (before.is_name or before.text == ")") and before.upper not in _BEFORE_RESULT
-            ):
+            is_inner = before is not None and (before.is_name or before.text == ")") and before.upper not in _BEFORE_RESULT
+            if is_assigning or (is_inner and position not in behind_tables):
                 continue
             found = result_columns(body[position:])
+    return found
+
+
+def _behind_tables(body: list[Token]) -> set[int]:
+    """Return the positions behind each WITH and its common table expressions."""
+    found = set()
+    for position, token in enumerate(body):
+        if token.upper != "WITH":
+            continue
+        cursor = Cursor(body)
+        cursor.position = position + 1
+        cursor.take("RECURSIVE")
+        while not cursor.at_end and cursor.name():
+            cursor.group()
+            if not cursor.take("AS") or cursor.group() is None:
+                break
+            found.add(cursor.position)
+            if not cursor.take(","):
+                break
     return found
 
 
