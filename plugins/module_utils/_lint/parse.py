@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
@@ -28,8 +29,9 @@ from .tokens import Token, read_tokens
 DIALECTS = {"postgresql": "postgres", "sqlserver": "tsql", "mysql": "mysql", "mariadb": "mariadb", "sqlite": "sqlite"}
 # A longer statement holds data, or is generated: its words are read, but sqlfluff would take minutes for its tree.
 LONGEST_PARSED = 50_000
-# Seconds that sqlfluff may take for one statement.
+# Processor seconds that sqlfluff may take for one statement, and for all of one script.
 PARSE_BUDGET = 10.0
+SCRIPT_BUDGET = 120.0
 _COMPOUND = ("file", "batch", "statement", "begin_end_block", "try_catch", "if_then_statement", "while_statement")
 _WITHIN = {"while_statement": "loop", "try_catch": "try"}
 
@@ -62,26 +64,28 @@ class Parser:
         config = FluffConfig(overrides={"dialect": DIALECTS[engine]})
         self._lexer, self._grammar = Lexer(config=config), Grammar(config=config)
 
-    def tree(self, text: str):
-        """Return the parse tree of a piece of SQL, None when it is too long, too deep, too slow or beyond the lexer."""
+    def tree(self, text: str, seconds: float | None = None):
+        """Return the parse tree of a piece of SQL, None when it is too long, too deep, too slow or beyond the lexer.
+
+        Parameters:
+            seconds: of processor time, PARSE_BUDGET by default.
+        """
         if len(text) > LONGEST_PARSED:
             return None
         try:
-            with _budget(PARSE_BUDGET):
+            with _budget(PARSE_BUDGET if seconds is None else seconds):
                 segments, errors = self._lexer.lex(text)
                 return None if errors else self._grammar.parse(segments)
         except (_OutOfTime, Exception):  # a fault inside the grammar is no fault of the script, which is told as unread
             return None
 
-    def can_parse(self, text: str) -> bool:
-        """Return whether the grammar covers all of a piece of SQL."""
-        tree = self.tree(text)
-        return tree is not None and "unparsable" not in tree.descendant_type_set
-
 
 @contextmanager
 def _budget(seconds: float) -> Iterator[None]:
-    """Raise _OutOfTime when the block takes longer; nothing bounds it outside of a main thread or without signals."""
+    """Raise _OutOfTime when the block takes more processor time; nothing bounds it outside of a main thread or without signals.
+
+    The processor's time, not the clock's: what can be parsed must not depend on what else the machine does.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -89,13 +93,13 @@ def _budget(seconds: float) -> Iterator[None]:
     def out_of_time(_number, _frame):
         raise _OutOfTime
 
-    before = signal.signal(signal.SIGALRM, out_of_time)
-    left, _interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGVTALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_VIRTUAL, max(seconds, 0.001))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, left)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def parser_version() -> str:
@@ -134,21 +138,23 @@ class _Reading:
     def __init__(self, engine: str, parser: Parser) -> None:
         self.engine, self.parser = engine, parser
         self.out = Collector(engine)
+        self.seconds_left, self.is_late = SCRIPT_BUDGET, False
         lexis = engine_class(engine).lexis
         # A batch is one statement for the splitter; inside of it nothing but tokens counts.
         self.lexis: Lexis = replace(lexis, delimiter_lines=False, client_command="", batches=False)
         self.reader = StatementReader(self.out, self.lexis)
 
     def read(self, statement: Statement, number: int) -> None:
-        setting = Setting(number)
         try:
-            tokens = self._tokens(statement)
+            self._read(statement, Setting(number))
         except (ScriptError, RecursionError):
             self.out.give_up([Token("word", statement.text, 0, 0, statement.line, statement.column)])
-            return
+
+    def _read(self, statement: Statement, setting: Setting) -> None:
+        tokens = self._tokens(statement)
         if not tokens:
             return
-        tree = self.parser.tree(statement.text)
+        tree = self._tree(statement.text)
         if tree is None:
             self._without_tree(tokens, setting, statement)
         elif self.engine != "sqlserver":
@@ -158,6 +164,16 @@ class _Reading:
         else:
             self._walk(tree, tokens, setting, statement)
 
+    def _tree(self, text: str):
+        """Return the parse tree, None as well when the script has used up its time."""
+        if self.seconds_left <= 0:
+            self.is_late = True
+            return None
+        begin = time.process_time()
+        tree = self.parser.tree(text, min(PARSE_BUDGET, self.seconds_left))
+        self.seconds_left -= time.process_time() - begin
+        return tree
+
     def _tokens(self, statement: Statement) -> list[Token]:
         """Return the statement's tokens with their places in the file; its own place is that of its first one."""
         tokens = read_tokens(statement.text, self.lexis, ansi_quotes=self.engine not in ("mysql", "mariadb"))
@@ -165,8 +181,10 @@ class _Reading:
             return []
         down, right, first = statement.line - tokens[0].line, statement.column - tokens[0].column, tokens[0].line
         return [
-            replace(token, line=token.line + down, column=token.column + (right if token.line == first else 0))
-            for token in tokens
+            Token(
+                each.kind, each.text, each.start, each.end, each.line + down, each.column + (right if each.line == first else 0)
+            )
+            for each in tokens
         ]
 
     def _without_tree(self, tokens: list[Token], setting: Setting, statement: Statement) -> None:
@@ -207,8 +225,18 @@ class _Reading:
         if parsed or (understood and words[0] in _OURS):
             return
         text = statement.text[tokens[0].start : tokens[-1].end]
-        if text == statement.text.rstrip("; \n") or not self.parser.can_parse(text):
-            self.out.give_up(tokens)
+        tree = None if text == statement.text.rstrip("; \n") else self._tree(text)
+        if tree is None or "unparsable" in tree.descendant_type_set:
+            self._give_up(tokens)
+
+    def _give_up(self, tokens: list[Token]) -> None:
+        """Tell what could not be read; of what only lacked time, the first statement stands for all of them."""
+        if self.is_late:
+            said = f"{SCRIPT_BUDGET:g} s of parsing are used up from here on:"
+            tokens = (
+                [] if any(each.text.startswith(said) for each in self.out.unread) else [replace(tokens[0], text=said), *tokens]
+            )
+        self.out.give_up(tokens)
 
 
 def _between(tokens: list[Token], segment) -> list[Token]:
