@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from .._db.lexis import ScriptError
+from bisect import bisect_right
+
+from .._db.lexis import Places, ScriptError
 from .collect import Collector
 from .segments import segments_of_batch, segments_of_block
 from .tokens import Cursor, Token, read_tokens, text_of
@@ -17,6 +19,44 @@ _VERBS = (
 _MOST_TOKENS = 50_000
 _JOINING = ("+", "||", "(", ")", ",", ";")
 _JOINERS = ("CONCAT", "FORMAT", "QUOTENAME", "QUOTE_IDENT", "REPLACE", "COALESCE", "ISNULL")
+
+
+class _Joined:
+    """The text of several literals, which knows the place in the file of each of its characters.
+
+    Parameters:
+        literals: in the order of the text.
+        inside: of literals that stand in such a text themselves, that text.
+    """
+
+    def __init__(self, literals: list[Token], inside: dict[Token, _Joined]) -> None:
+        self._inside = inside
+        self._begins: list[int] = []
+        self._pieces: list[tuple[Token, int]] = []
+        self._lines: dict[Token, Places] = {}
+        text: list[str] = []
+        length = 0
+        for literal in literals:
+            position = literal.literal_at
+            for piece in literal.pieces:
+                self._begins.append(length)
+                self._pieces.append((literal, position))
+                text.append(piece)
+                length += len(piece)
+                position += len(piece) + 1  # a quote that is doubled in the file is one in the text
+        self.text = "".join(text)
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """Return line and column in the file of a character."""
+        number = max(bisect_right(self._begins, offset) - 1, 0)
+        literal, position = self._pieces[number]
+        position += offset - self._begins[number]
+        if literal in self._inside:
+            return self._inside[literal].place(literal.start + position)
+        if literal not in self._lines:
+            self._lines[literal] = Places(literal.text)
+        line, column = self._lines[literal].of(position)
+        return literal.line + line - 1, column + (literal.column - 1 if line == 1 else 0)
 
 
 class Literals:
@@ -32,6 +72,7 @@ class Literals:
         self._out = out
         self._known: dict[str, list[Token] | None] = {}
         self._looked_at = 0
+        self._places: dict[Token, _Joined] = {}
 
     def remember(self, cursor: Cursor) -> bool:
         """Keep the text that SET or DECLARE gives a variable; returns whether it was one, and then all of it is read."""
@@ -61,7 +102,7 @@ class Literals:
         if body is None:
             self._out.add("other", at, name="DO")
             return True
-        return self._read_text(body, "block")
+        return self._read_text([body], "block")
 
     def runs_text(self, word: str, cursor: Cursor, at: Token) -> bool:
         """Read EXEC('...'), sp_executesql, EXECUTE IMMEDIATE, EXECUTE format(...) or PREPARE ... FROM, if it is one."""
@@ -99,15 +140,11 @@ class Literals:
         """Read a text that is executed: literals, or variables that hold some."""
         self._looked_at = 0
         is_whole, literals = self._literals(tokens)
-        if is_whole and len(literals) == 1:
-            if not self._read_text(literals[0], "dynamic"):
-                self._out.give_up([literals[0]])
-            return
         if is_whole and literals:
-            first = literals[0]
-            text = "".join(token.literal for token in literals)
-            joined = Token("string", "'" + text.replace("'", "''") + "'", first.start, first.end, first.line, first.column)
-            if self._read_text(joined, "dynamic"):
+            if self._read_text(literals, "dynamic"):
+                return
+            if len(literals) == 1:
+                self._out.give_up(literals)
                 return
         self._out.add("dynamic", at, text=" ".join(token.literal for token in literals) or text_of(tokens))
 
@@ -144,16 +181,16 @@ class Literals:
         words = token.literal.split(None, 1)
         return bool(words) and words[0].upper() in _VERBS
 
-    def _read_text(self, literal: Token, within: str) -> bool:
-        """Read the statements of a literal; returns whether all of them were understood."""
+    def _read_text(self, literals: list[Token], within: str) -> bool:
+        """Read the statements of a text that literals make up; returns whether all of them were understood."""
         out = self._out
+        text = _Joined(literals, self._places)
         try:
-            column = literal.column + literal.literal_at
-            tokens = read_tokens(
-                literal.literal, self._reader.lexis, literal.line, column, out.engine not in ("mysql", "mariadb")
-            )
+            tokens = read_tokens(text.text, self._reader.lexis, ansi_quotes=out.engine not in ("mysql", "mariadb"))
         except ScriptError:
             return False
+        tokens = [Token(each.kind, each.text, each.start, each.end, *text.place(each.start)) for each in tokens]
+        self._places.update({token: text for token in tokens if token.kind == "string"})
         outer = out.setting
         if len(outer.within) > 8:
             return False

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from dataclasses import asdict, dataclass, replace
 from typing import Iterable, Iterator
@@ -89,7 +90,8 @@ def _finding(script: ScriptFacts, fact: Fact, rule: Rule, message: str, context:
 
 
 def _unread(script: ScriptFacts, unread: Unread) -> Finding:
-    is_schema = unread.text.split(None, 1)[0].upper() in _SCHEMA_WORDS
+    words = re.findall(r"[A-Za-z]{2,}", unread.text.partition("used up from here on: ")[2] or unread.text)
+    is_schema = bool(words) and words[0].upper() in _SCHEMA_WORDS
     return Finding(
         script.source,
         unread.line,

@@ -179,7 +179,9 @@ class _Reading:
         tokens = read_tokens(statement.text, self.lexis, ansi_quotes=self.engine not in ("mysql", "mariadb"))
         if not tokens:
             return []
-        down, right, first = statement.line - tokens[0].line, statement.column - tokens[0].column, tokens[0].line
+        is_comment = statement.text.startswith(("/*!", "/*M!"))  # MySQL runs what stands in it: its place is the comment's
+        first, column = (1, 1) if is_comment else (tokens[0].line, tokens[0].column)
+        down, right = statement.line - first, statement.column - column
         return [
             Token(
                 each.kind, each.text, each.start, each.end, each.line + down, each.column + (right if each.line == first else 0)

@@ -54,12 +54,17 @@ class Token:
     @property
     def literal(self) -> str:
         """The value of a string, as far as reading SQL inside of it needs it: doubled quotes are single ones."""
-        text = self.text
+        return "".join(self.pieces)
+
+    @property
+    def pieces(self) -> list[str]:
+        """The value of a string in pieces that stand as they are in its text: each but the last ends with a doubled quote."""
+        text, begin = self.text, self.literal_at
         if text.startswith("$"):
-            tag = text[: text.index("$", 1) + 1]
-            return text[len(tag) : -len(tag)]
+            return [text[begin:-begin]]
         closer = text[-1]
-        return text[self.literal_at : -1].replace(closer * 2, closer)
+        pieces = text[begin:-1].split(closer * 2)
+        return [*(piece + closer for piece in pieces[:-1]), pieces[-1]]
 
     @property
     def literal_at(self) -> int:
@@ -69,7 +74,9 @@ class Token:
         return self.text.find(self.text[-1]) + 1  # N'...', E'...' and the like have a letter in front
 
 
-def read_tokens(text: str, lexis: Lexis, line: int = 1, column: int = 1, ansi_quotes: bool = True) -> list[Token]:
+def read_tokens(
+    text: str, lexis: Lexis, line: int = 1, column: int = 1, ansi_quotes: bool = True, offset: int = 0
+) -> list[Token]:
     """Return the tokens of a piece of SQL.
 
     Parameters:
@@ -77,6 +84,7 @@ def read_tokens(text: str, lexis: Lexis, line: int = 1, column: int = 1, ansi_qu
         lexis: the engine's lexical rules.
         line, column: the place in the file of the text's first character.
         ansi_quotes: ``"x"`` is an identifier, not a string as on MySQL.
+        offset: of the text's first character, from which the tokens' own are counted.
 
     Raises:
         ScriptError: something is not closed.
@@ -90,15 +98,20 @@ def read_tokens(text: str, lexis: Lexis, line: int = 1, column: int = 1, ansi_qu
         place = (line + at_line - 1, at_column + (column - 1 if at_line == 1 else 0))
         if token.kind == "other" and token.text.startswith("/*"):
             inside = _EXECUTABLE_COMMENT.match(token.text)
-            found += read_tokens(inside["sql"] if inside else "", lexis, *place, ansi_quotes)
+            if inside:
+                begin = token.start + inside.start("sql")
+                at_line, at_column = places.of(begin)
+                place = (line + at_line - 1, at_column + (column - 1 if at_line == 1 else 0))
+                found += read_tokens(inside["sql"], lexis, *place, ansi_quotes, offset + begin)
             continue
-        end = token.start + len(token.text)
-        before = found[-1] if found and found[-1].end == token.start else None
+        start = offset + token.start
+        end = start + len(token.text)
+        before = found[-1] if found and found[-1].end == start else None
         kind = _kind(token, ansi_quotes)
         if before and _belongs(before, kind, token.text):
             found[-1] = Token(_joined_kind(before, kind), before.text + token.text, before.start, end, before.line, before.column)
         else:
-            found.append(Token(kind, token.text, token.start, end, *place))
+            found.append(Token(kind, token.text, start, end, *place))
     return found
 
 
