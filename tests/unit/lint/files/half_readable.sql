@@ -1,0 +1,17 @@
+ALTER TABLE dbo.Product ADD Colour nvarchar(20) NULL;
+ALTER TABLE dbo.Product FROBNICATE COLUMN Weight;
+ALTER TABLE dbo.Product DROP COLUMN Size;
+GO
+UPDATE dbo.Product SET = 1;
+DROP TABLE dbo.First;
+GO
+IF 1 = 1
+BEGIN
+    CREATE GADGET dbo.Thing WITH (A = 1)
+    SELECT FROM WHERE;
+    DROP VIEW dbo.Second;
+END
+GO
+EXEC ('ALTER TABLE dbo.Product FROBNICATE COLUMN Weight')
+DROP PROCEDURE dbo.Third
+GO
