@@ -22,7 +22,7 @@ from .._db.lexis import Lexis, ScriptError, Statement
 from .._db.script import Script
 from .collect import Collector, Setting
 from .facts import Fact, Unread
-from .read import StatementReader
+from .read import StatementReader, is_bare_call
 from .segments import segments_of_batch, segments_of_block
 from .tokens import Token, read_tokens
 
@@ -154,6 +154,9 @@ class _Reading:
         tokens = self._tokens(statement)
         if not tokens:
             return
+        if self.engine == "sqlserver" and is_bare_call(tokens):
+            first = tokens[0]
+            tokens = [Token("word", "EXEC", first.start, first.start, first.line, first.column), *tokens]
         tree = self._tree(statement.text)
         if tree is None:
             self._without_tree(tokens, setting, statement)
@@ -224,6 +227,9 @@ class _Reading:
                 self._leaf(leaf, inner, statement, parsed=True)
             return
         understood = self.reader.read(tokens)
+        if self.engine == "sqlserver" and not understood and is_bare_call(tokens):
+            self._give_up(tokens)  # the grammar takes any word for a procedure; the server does at a batch's beginning alone
+            return
         if parsed or (understood and words[0] in _OURS):
             return
         text = statement.text[tokens[0].start : tokens[-1].end]

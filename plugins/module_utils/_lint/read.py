@@ -56,6 +56,20 @@ _HARMLESS = frozenset((
 ))  # fmt: skip
 
 
+_OTHER_WORDS = """
+ADD ALTER BEGIN CREATE DBCC DISABLE DO DROP ELSE ENABLE EXEC EXECUTE GO IF LINENO LOCK PRAGMA PREPARE READTEXT RECEIVE REFRESH
+REINDEX RENAME REVERT SELECT SEND SET SETUSER SHUTDOWN TRUNCATE UPDATETEXT USE WHILE WITH WRITETEXT
+"""
+_STATEMENTS = frozenset([*_OTHER_WORDS.split(), *_HARMLESS, *_ROWS, *_TRANSACTION, *_MAINTENANCE])
+
+
+def is_bare_call(tokens: list[Token]) -> bool:
+    """Return whether a statement begins with a name, as SQL Server lets a batch begin with a procedure's without EXEC."""
+    first = tokens[0]
+    is_label = len(tokens) > 1 and tokens[1].text == ":"
+    return first.is_name and first.text[0] not in "@#" and first.upper not in _STATEMENTS and not is_label
+
+
 class StatementReader:
     """Reads the statements of one script, one after the other.
 
