@@ -102,7 +102,7 @@ class Column:
     references: str = ""
 
     def as_dict(self) -> dict:
-        return asdict(self)
+        return {**asdict(self), "flags": list(self.flags)}
 
     def has(self, *flags: str) -> bool:
         """Return whether any of these flags is set."""
