@@ -63,7 +63,8 @@ class FactsCache:
         path = self._path(text)
         stored = {"facts": [fact.as_dict() for fact in facts], "unread": [vars(one) for one in unread]}
         with suppress(OSError):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent)
             with open(descriptor, "w", encoding="utf-8") as file:
                 json.dump(stored, file)
