@@ -23,13 +23,14 @@ from .written import lines, parser, read
 
 ENGINES = ("postgresql", "sqlserver", "mariadb", "sqlite")
 CORPUS = Path(__file__).parent / "corpus"
-WORDS = (
-    "ALTER CREATE DROP TABLE VIEW INDEX PROCEDURE FUNCTION TRIGGER COLUMN CONSTRAINT ADD IF NOT EXISTS BEGIN END ELSE WHILE TRY CATCH"
-    " TRAN COMMIT ROLLBACK SELECT FROM WHERE INSERT INTO VALUES UPDATE SET DELETE MERGE USING WITH AS ON DECLARE EXEC EXECUTE"
-    " sp_executesql sp_rename DO GO NULL DEFAULT PRIMARY KEY CHECK REFERENCES UNIQUE RENAME TO TYPE int varchar(10) CASE WHEN THEN"
-    " LOOP FOR RETURNS RETURN LANGUAGE CONCURRENTLY ONLINE = ON TOP ( ) ( ) , ; . * + || @a @b #t a b dbo. [a] \"b\" `c` 'x' N'y'"
-    " 'DROP TABLE x' '''' $$ $a$ :: 1 2.5 0x -- /* */ /*! \\ ? : % & \n GO\n DELIMITER PREPARE IMMEDIATE format CONCAT"
-).split(" ")
+_WORDS = r"""
+ALTER CREATE DROP TABLE VIEW INDEX PROCEDURE FUNCTION TRIGGER COLUMN CONSTRAINT ADD IF NOT EXISTS BEGIN END ELSE WHILE TRY
+CATCH TRAN COMMIT ROLLBACK SELECT FROM WHERE INSERT INTO VALUES UPDATE SET DELETE MERGE USING WITH AS ON DECLARE EXEC EXECUTE
+sp_executesql sp_rename DO GO NULL DEFAULT PRIMARY KEY CHECK REFERENCES UNIQUE RENAME TO TYPE int varchar(10) CASE WHEN THEN
+LOOP FOR RETURNS RETURN LANGUAGE CONCURRENTLY ONLINE = ON TOP ( ) ( ) , ; . * + || @a @b #t a b dbo. [a] "b" `c` 'x' N'y' 'DROP
+x' '''' $$ $a$ :: 1 2.5 0x -- /* */ /*! \ ? : % & DELIMITER PREPARE IMMEDIATE format CONCAT
+"""
+WORDS = [*_WORDS.split(), "\n", "\nGO\n", "'DROP TABLE x'"]
 SLOWEST = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
