@@ -16,8 +16,8 @@ from .._db.script import Script, load_script
 from .._migrations.files import script_files
 from .._migrations.version import Version, parse_name
 from .cache import FactsCache
-from .facts import Fact, ScriptFacts, Unread
-from .lint import facts_of
+from .facts import Fact, ScriptFacts
+from .lint import Finding, facts_of, unreadable
 from .parse import Parser, parser_version
 from .rule import CONTRACT, EXPAND, REPEATABLE
 
@@ -79,12 +79,12 @@ class Folder:
     Attributes:
         scripts: in the order in which they run, phase after phase.
         checksums: of each script by its source.
-        broken: scripts that cannot even be split, as (source, line, column, what).
+        broken: a finding for each script that cannot even be split, with its phase.
     """
 
     scripts: list[ScriptFacts] = field(default_factory=list)
     checksums: dict = field(default_factory=dict)
-    broken: list[tuple] = field(default_factory=list)
+    broken: list[tuple[str, Finding]] = field(default_factory=list)
 
 
 def read_folder(params: dict, reader: Reader) -> Folder:
@@ -118,10 +118,11 @@ def _load(params: dict, phase: str, subfolder: str, engine: str, folder: Folder)
             loaded.append((version, load_script(path, source, lexis, params["placeholders"])))
         except ScriptError as error:
             place = error.details
-            folder.broken.append((source, place["line"], place["column"], str(error).partition(": ")[2]))
+            broken = unreadable(source, place["line"], place["column"], str(error).partition(": ")[2])
+            folder.broken.append((phase, broken))
         except ValueError as error:
-            folder.broken.append((source, 1, 1, str(error)))
-    folder.broken += [(finding.split(":", 1)[0], 1, 1, finding.split(": ", 1)[-1]) for finding in findings]
+            folder.broken.append((phase, unreadable(source, 1, 1, str(error))))
+    folder.broken += [(phase, unreadable(text.split(":", 1)[0], 1, 1, text.split(": ", 1)[-1])) for text in findings]
     loaded.sort(key=lambda pair: (pair[0], pair[1].source))
     return [(script, phase, "" if phase == REPEATABLE else str(version)) for version, script in loaded]
 
@@ -142,10 +143,3 @@ def _parse_one(number: int) -> ScriptFacts:
     """Read one script in a process of the pool, which has inherited the parser and the scripts."""
     script, phase, version = _worker["loaded"][number]
     return facts_of(script, _worker["engine"], phase, version, _worker["parser"])
-
-
-def unread_of(broken: tuple) -> tuple[ScriptFacts, Unread]:
-    """Return a script that cannot be split as one of which nothing could be read."""
-    source, line, column, what = broken
-    unread = Unread(line, column, what)
-    return ScriptFacts(source, source.partition("/")[0], unread=(unread,)), unread

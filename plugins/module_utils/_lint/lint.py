@@ -104,6 +104,12 @@ def _unread(script: ScriptFacts, unread: Unread) -> Finding:
     )
 
 
+def unreadable(source: str, line: int, column: int, what: str) -> Finding:
+    """Return the finding for a script that cannot even be split into its statements, so that nothing in it can waive it."""
+    why = "It cannot run either."
+    return Finding(source, line, column, UNPARSABLE, ERROR, f"this script cannot be read: {what}", why)
+
+
 def _left(script: ScriptFacts, found: list[Finding]) -> Iterator[Finding]:
     return (finding for finding in found if not any(_waives(script, allowance, finding) for allowance in script.allow))
 

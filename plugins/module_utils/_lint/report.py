@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 from .lint import Finding
 from .rule import ERROR, NOTICE, RULES, SEVERITIES, WARNING
@@ -75,7 +76,7 @@ def as_sarif(findings: list[Finding], root: str = "") -> str:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": root + finding.source},
+                        "artifactLocation": {"uri": quote(root + finding.source, safe="/,;:@!$&'()*+=~")},
                         "region": {"startLine": finding.line, "startColumn": finding.column},
                     }
                 }

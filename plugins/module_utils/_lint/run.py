@@ -15,12 +15,12 @@ from .._migrations.repeatable import RepeatableHistory
 from .._migrations.version import Version
 from .cache import default_folder
 from .facts import ScriptFacts
-from .folder import Folder, Reader, read_folder, unread_of
-from .lint import Finding, lint_facts, lint_scripts
+from .folder import Folder, Reader, read_folder
+from .lint import Finding, lint_scripts
 from .live import read_definitions, read_live, target_of, version_numbers
 from .parse import ParserMissing
 from .report import FORMATS, summary
-from .rule import CONTRACT, EXPAND, PHASES, REPEATABLE, SEVERITIES, Context, Live, Target
+from .rule import CONTRACT, EXPAND, PHASES, REPEATABLE, SEVERITIES, Live, Target
 
 LINT_SPEC = {
     "phases": {"type": "list", "elements": "str", "choices": list(PHASES), "default": list(PHASES)},
@@ -105,9 +105,7 @@ def _judge(params: dict) -> tuple[list[Finding], list[str]]:
     judged = [script.source for script in in_phases if pending is None or script.source in pending]
     findings = lint_scripts(folder.scripts, target, pending, live, _sources(params["sources"]))
     findings = [finding for finding in findings if finding.source in judged]
-    for broken in folder.broken:
-        script, _unread = unread_of(broken)
-        findings += lint_facts(script, Context(target, script))
+    findings += [broken for phase, broken in folder.broken if phase in params["phases"]]
     return findings, judged
 
 

@@ -18,6 +18,7 @@ _TEXTS = {
 }  # fmt: skip
 _LONG_TEXTS = {"TEXT": "char", "TINYTEXT": "char", "MEDIUMTEXT": "char", "LONGTEXT": "char", "NTEXT": "nchar"}
 _LONG_SIZES = {"TINYTEXT": 255, "TEXT": 65_535, "MEDIUMTEXT": 16_777_215}
+_BY_LENGTH = ("TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT")  # of MySQL; that TEXT holds the most elsewhere does not matter here
 _SYNONYMS = {
     "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE": "TIMESTAMP", "BOOL": "BOOLEAN",
     "DECIMAL": "NUMERIC", "DEC": "NUMERIC", "FLOAT8": "DOUBLE PRECISION",
@@ -32,7 +33,7 @@ def parts(data_type: str) -> tuple[str, list[str], str]:
     if match is None:
         return data_type.upper().strip(), [], ""
     base, rest = " ".join(match["base"].split()), (match["rest"] or "").strip()
-    for word in (" UNSIGNED", " ZEROFILL"):
+    for word in (" ZEROFILL", " UNSIGNED"):
         if base.endswith(word):
             base, rest = base.removesuffix(word), f"{word.strip()} {rest}".strip()
     arguments = [part.strip() for part in (match["arguments"] or "").split(",") if part.strip()]
@@ -62,6 +63,8 @@ def is_widening(before: str, after: str) -> bool:
     new, new_arguments, new_rest = parts(after)
     if old in _INTEGERS and new in _INTEGERS:
         return _INTEGERS[new] >= _INTEGERS[old] and ("UNSIGNED" in old_rest) == ("UNSIGNED" in new_rest)
+    if old in _BY_LENGTH and new in _BY_LENGTH:
+        return _BY_LENGTH.index(new) >= _BY_LENGTH.index(old)
     if _text(old) and _text(old) == _text(new):
         return _length(new, new_arguments) >= _length(old, old_arguments)
     if old == new == "NUMERIC":
@@ -75,7 +78,7 @@ def is_widening(before: str, after: str) -> bool:
         "DATETIME",
         "BINARY",
     ):
-        return int((new_arguments or ["7"])[0]) >= int((old_arguments or ["7"])[0])
+        return _number(new_arguments, 7) >= _number(old_arguments, 7)
     return (old, new) in (
         ("REAL", "DOUBLE PRECISION"),
         ("DATE", "DATETIME"),
@@ -88,18 +91,25 @@ def _text(base: str) -> str:
     return _TEXTS.get(base) or _LONG_TEXTS.get(base, "")
 
 
+def _number(arguments: list[str], otherwise: int) -> int:
+    """Return the first argument, 0 when it is no number."""
+    if not arguments:
+        return otherwise
+    return int(arguments[0]) if arguments[0].isdecimal() else 0
+
+
 def _length(base: str, arguments: list[str]) -> int:
     if base in _LONG_TEXTS:
         return _LONG_SIZES.get(base, _UNBOUNDED) if base != "TEXT" else _UNBOUNDED
     if not arguments or arguments[0] == "MAX":
         return _UNBOUNDED
-    return int(arguments[0]) if arguments[0].isdigit() else 0
+    return _number(arguments, 0)
 
 
 def _scale(arguments: list[str]) -> int:
-    return int(arguments[1]) if len(arguments) > 1 and arguments[1].lstrip("-").isdigit() else 0
+    return int(arguments[1]) if len(arguments) > 1 and arguments[1].lstrip("-").isdecimal() else 0
 
 
 def _digits(arguments: list[str]) -> int:
     """Return the digits before the point."""
-    return int(arguments[0]) - _scale(arguments) if arguments and arguments[0].isdigit() else _UNBOUNDED
+    return int(arguments[0]) - _scale(arguments) if arguments and arguments[0].isdecimal() else _UNBOUNDED
