@@ -65,7 +65,7 @@ def timed(command: list) -> float:
     return time.perf_counter() - started
 
 
-def speed(scale: str) -> dict:
+def speed(scale: str, turns: int) -> dict:
     """Return seconds by tool: the median of the rounds, in each of which every tool has its turn."""
     count = SCALES[scale]
     seconds: dict[str, list] = {"sqlfluff parse": [], ALONE: [], "everup, cold": [], "everup, warm": [], "squawk": []}
@@ -74,7 +74,7 @@ def speed(scale: str) -> dict:
         scripts.mkdir(parents=True)
         for number in range(1, count + 1):
             (scripts / f"{number:04d}_orders.sql").write_text(SCRIPT.format(n=number), encoding="utf-8")
-        for turn in range(ROUNDS[scale]):
+        for turn in range(turns):
             parse = [BIN / "sqlfluff", "parse", "--dialect", "postgres", "--templater", "raw", "--format", "none"]
             seconds["sqlfluff parse"].append(timed([*parse, scripts]))
             ours = [sys.executable, "-c", CLI, "--engine", "postgresql", scripts.parent, "--cache"]
@@ -161,8 +161,10 @@ def main() -> None:
     """Print a table and the JSON line."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--scale", choices=list(SCALES), default="full")
-    scale = arguments.parse_args().scale
-    seconds, count = speed(scale), SCALES[scale]
+    arguments.add_argument("--rounds", type=int, help="in place of 3, or of 1 with the small scale")
+    options = arguments.parse_args()
+    scale = options.scale
+    seconds, count = speed(scale, options.rounds or ROUNDS[scale]), SCALES[scale]
     print(f"{count} scripts, {os.cpu_count()} processors\n")
     print("| | seconds | scripts a second |\n|---|---|---|")
     for tool, taken in seconds.items():
