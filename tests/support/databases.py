@@ -16,6 +16,7 @@ import pyodbc
 from ansible.module_utils import basic
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import connect
 from ansible_collections.everup.deploy.plugins.module_utils._db.ledger import Ledger, Names
+from ansible_collections.everup.deploy.plugins.module_utils._lint.run import lint
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.amend import amend
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.assertions import run_assertions
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.backfill import run_backfill
@@ -27,6 +28,7 @@ from ansible_collections.everup.deploy.plugins.modules import (
     migration,
     migration_history,
     migration_info,
+    migration_lint,
     migration_test,
     release,
     release_guard,
@@ -142,6 +144,11 @@ class Database(ABC):
     def assert_all(self, check: bool = False, **options) -> dict:
         """Run the migration_test module's function."""
         return run_assertions(_params(migration_test, {**self.options, "path": str(self.folder), **options}), check)
+
+    def lint(self, check: bool = False, **options) -> dict:
+        """Run the migration_lint module's function on this database; nothing is bad enough to fail."""
+        options = {"live": True, "fail_on": "never", "cache": str(self.folder.parent / "lint-cache"), **options}
+        return lint(_params(migration_lint, {**self.options, "path": str(self.folder), **options}), check)
 
     def release(self, action: str, version: str = "2.4.0", check: bool = False, **options) -> dict:
         """Run the release module's function."""
