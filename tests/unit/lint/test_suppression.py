@@ -50,6 +50,7 @@ def test_one_that_waives_nothing_is_a_finding() -> None:
     assert found(f"{WAIVED}\nSELECT 1;\n") == [(1, UNUSED)]
     assert found(f"SELECT 1;\n{WAIVED}\nSELECT 2;\nDROP TABLE a;\n") == [(2, UNUSED), (4, "expand-drop-table")]
     assert found(f"DROP TABLE a;\n{WAIVED}\n") == [(1, "expand-drop-table"), (2, UNUSED)]
+    assert found(f"DROP TABLE a;\n{WAIVED}\nSELECT 1;\n") == [(1, "expand-drop-table"), (2, UNUSED)]
 
 
 def test_two_that_waive_the_same_are_both_used() -> None:
