@@ -53,7 +53,7 @@ PER_HOST = POINTS[POINTS.index("Unpack") : POINTS.index("Record that .* serves")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    with Site(tmp_path_factory.mktemp("kill"), count=2, variables=QUICK) as running:
+    with Site(tmp_path_factory.mktemp("kill"), count=3, variables=QUICK) as running:
         yield running
 
 
@@ -100,7 +100,7 @@ def assert_released(site: Site) -> None:
         assert server.service("status")["release"].endswith(f"/{VERSION}"), server.name
     states = [line.split(",") for line in site.haproxy.command("show stat").splitlines()]
     status = {row[1]: row[17] for row in states if len(row) > 17 and row[1].startswith("web")}
-    assert status == {"web1": "UP", "web2": "UP"}
+    assert status == {"web1": "UP", "web2": "UP", "web3": "UP"}
     with sqlite3.connect(site.login["login_db"]) as database:
         assert database.execute("SELECT state FROM everup_release WHERE version = ?", (VERSION,)).fetchall() == [("contracted",)]
         applied = database.execute("SELECT subject FROM everup_event WHERE what = 'script_applied'").fetchall()

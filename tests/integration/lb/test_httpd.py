@@ -91,7 +91,7 @@ def test_the_count_of_running_requests_is_right_after_many_at_once(lb, rig):
         for request in requests:
             request.join(10)
         assert [request.status for request in requests] == [200] * 60
-    lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 0)
+    lb.eventually(lambda: lb.facts(rig, pool="solo")["sessions"] == 0, timeout=20)
 
 
 # --- health ----------------------------------------------------------------------------------------------------------
