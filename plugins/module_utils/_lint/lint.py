@@ -162,17 +162,22 @@ def lint_scripts(
     by_phase: dict[str, list[ScriptFacts]] = {}
     for script in scripts:
         by_phase.setdefault(script.phase, []).append(script)
+    expand = tuple(by_phase.get(EXPAND, ()))
+    places = {id(script): place for siblings in by_phase.values() for place, script in enumerate(siblings)}
     found: list[Finding] = []
     for script in scripts:
         if pending is not None and script.source not in pending:
             continue
         siblings = by_phase[script.phase]
-        before = siblings[: next(i for i, other in enumerate(siblings) if other is script)]
+        in_front = siblings[: places[id(script)]]
+        before = tuple(other for other in in_front if pending is not None and other.source in pending)
+        ran = in_front if script.phase == EXPAND else expand
         context = Context(
             target,
             script,
-            before=tuple(other for other in before if pending is not None and other.source in pending),
-            expand=tuple(by_phase.get(EXPAND, ())),
+            before=before,
+            gone=tuple(other for other in ran if script.phase != EXPAND or pending is None or other.source not in pending),
+            expand=expand,
             repeatable=tuple(by_phase.get(REPEATABLE, ())),
             live=live,
             sources=sources or {},

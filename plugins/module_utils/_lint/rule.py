@@ -81,6 +81,7 @@ class Context:
         target: the server.
         script: the script that the fact stands in.
         before: the scripts of the same phase in front of it, in order, as far as they are still to run.
+        gone: the expand scripts that have run before this one, in order.
         expand: every expand script of the folder, in order; repeatable: every repeatable script.
         live: the live schema, when there is a connection.
         sources: text of the application by file name, where it is configured.
@@ -90,6 +91,7 @@ class Context:
     target: Target
     script: ScriptFacts
     before: tuple = ()
+    gone: tuple = ()
     expand: tuple = ()
     repeatable: tuple = ()
     live: Live | None = None
@@ -161,8 +163,7 @@ class Context:
 
     def past(self, fact: Fact) -> list[Fact]:
         """Return what is in front of a fact, and what expand scripts did that have run already."""
-        scripts = [script for script in self.expand if script not in self.before and script is not self.script]
-        return [other for script in scripts if self._is_past(script) for other in script.facts] + self.earlier(fact)
+        return [other for script in self.gone for other in script.facts] + self.earlier(fact)
 
     def column_before(self, table: str, name: str, fact: Fact) -> Column | None:
         """Return a column as it is before a fact, as far as scripts or the live schema tell; None when nobody knows."""
@@ -176,11 +177,6 @@ class Context:
             return None
         flags = (() if live.get("nullable", True) else ("not_null",)) + (("default",) if live.get("default") else ())
         return Column(name, str(live.get("type", "")).upper(), flags, str(live.get("default") or ""))
-
-    def _is_past(self, script: ScriptFacts) -> bool:
-        """Return whether an expand script has run before this one: all of them, for a contract or repeatable script."""
-        sources = [other.source for other in self.expand]
-        return self.phase != EXPAND or sources.index(script.source) < sources.index(self.script.source)
 
     def is_new_column(self, table: str, name: str, fact: Fact) -> bool:
         """Return whether scripts that are still to run add a column in front of a fact, so that the old version ignores it."""
