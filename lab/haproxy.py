@@ -142,11 +142,11 @@ class HAProxy:
     def config(self) -> str:
         """Return the configuration file's text."""
         lines = ["global", "  log stdout format raw local0 info", "  maxconn 4000", "  hard-stop-after 30s"]
-        lines += [f"  stats socket {self.socket(level)} mode 600 level {level}" for level in self.levels]
+        lines += [f'  stats socket "{self.socket(level)}" mode 600 level {level}' for level in self.levels]
         if self.admin_port is not None:
             lines.append(f"  stats socket ipv4@{self.admin_address} level admin")
         if self.state_file:
-            lines.append(f"  server-state-file {self.state_file}")
+            lines.append(f'  server-state-file "{self.state_file}"')
         lines += [
             "defaults",
             "  mode http",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -76,12 +77,13 @@ class LightHosts:
 
     def inventory(self, name: str) -> dict:
         """Return the inventory variables by which Ansible reaches a host."""
+        known_hosts = f'UserKnownHostsFile="{self.directory}/known_hosts"'
         return {
             "ansible_host": self.address[name],
             "ansible_port": self.ssh_port,
             "ansible_user": getpass.getuser(),
             "ansible_ssh_private_key_file": str(self.directory / "client_key"),
-            "ansible_ssh_common_args": f"-o IdentitiesOnly=yes -o UserKnownHostsFile={self.directory}/known_hosts",
+            "ansible_ssh_common_args": f"-o IdentitiesOnly=yes -o {shlex.quote(known_hosts)}",
         }
 
     def _write_keys(self) -> None:

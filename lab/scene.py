@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -239,8 +240,8 @@ class Scene:
     def ssh(self, host: str, *command: str) -> subprocess.CompletedProcess:
         """Run a command on a host."""
         facts = self.hosts[host]
-        options = ["-F", "none", "-i", facts["key"], "-o", f"UserKnownHostsFile={self.directory / 'known_hosts'}"]
-        arguments = ["ssh", *options, "-o", "BatchMode=yes", f"root@{facts['address']}", *command]
+        options = ["-F", "none", "-i", facts["key"], "-o", f'UserKnownHostsFile="{self.directory}/known_hosts"']
+        arguments = ["ssh", *options, "-o", "BatchMode=yes", f"root@{facts['address']}", shlex.join(command)]
         return subprocess.run(arguments, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
 
     def _ask(self, balancer: str, command: str) -> str:

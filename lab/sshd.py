@@ -15,8 +15,8 @@ KEYS = ("host_key", "client_key")
 _CONFIG = """\
 Port {port}
 ListenAddress {address}
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/client_key.pub
+HostKey "{folder}/host_key"
+AuthorizedKeysFile "{folder}/client_key.pub"
 PidFile none
 StrictModes no
 UsePAM no

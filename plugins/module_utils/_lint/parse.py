@@ -94,7 +94,8 @@ def _budget(seconds: float) -> Iterator[None]:
         raise _OutOfTime
 
     before = signal.signal(signal.SIGVTALRM, out_of_time)
-    signal.setitimer(signal.ITIMER_VIRTUAL, max(seconds, 0.001))
+    # Again and again: raised inside a callback of the garbage collector, an exception is only written to standard error.
+    signal.setitimer(signal.ITIMER_VIRTUAL, max(seconds, 0.001), 0.5)
     try:
         yield
     finally:

@@ -387,7 +387,7 @@ def test_a_lock_that_is_not_to_be_had_is_named(dest, tmp_path):
         refused = apply(dest, "1.0", lock_timeout=1)
     assert refused["failed"]
     assert ".everup.lock" in refused["msg"]
-    assert 1 <= time.monotonic() - start < 10
+    assert 1 <= time.monotonic() - start < 60
 
 
 def test_through_ansible(dest, tmp_path):

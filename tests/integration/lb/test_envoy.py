@@ -209,11 +209,11 @@ def http(body: bytes, status: bytes = b"200 OK") -> bytes:
 
 
 def test_an_answer_that_drips_is_bounded_as_a_whole(lb, answering):
-    address = answering(b"HTTP/1.1 200 OK\r\n\r\n", *[b" "] * 20)
+    address = answering(b"HTTP/1.1 200 OK\r\n\r\n", *[b" "] * 300)
     started = time.monotonic()
     with pytest.raises(EverupError, match=r"within 0\.3 s"):
         lb.move(address, "drain", connect_timeout=0.3)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(

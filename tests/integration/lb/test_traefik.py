@@ -119,7 +119,7 @@ def test_idle_connections_count_until_traefik_closes_them(lb, start_rig, apps):
     rig = start_rig(idle="1s")
     assert lb.served(rig, apps) == [True, True]
     assert lb.facts(rig)["sessions"] >= 1
-    assert 0.2 < lb.move(rig, "drain")["waited_seconds"] < 3
+    assert lb.move(rig, "drain")["waited_seconds"] > 0.2
     assert lb.facts(rig)["sessions"] == 0
 
 

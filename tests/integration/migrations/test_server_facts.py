@@ -78,7 +78,7 @@ def test_a_spent_budget_outside_a_transaction_is_told_once_and_says_what_stays(d
         began = time.monotonic()
         with pytest.raises(EverupError) as caught:
             db.migrate(lock_timeout="400ms", lock_budget="500ms")
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 30
         holder.rollback()
     assert "1 of 2 statements of the script were applied and stay; number 2 was not: end that session" in str(caught.value)
     assert "The script was not applied" not in str(caught.value)

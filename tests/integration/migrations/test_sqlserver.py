@@ -216,13 +216,13 @@ def test_a_deadlock_is_tried_again(ready):
 
 def test_readers_of_the_history_do_not_wait_for_a_script(ready):
     """Also without READ_COMMITTED_SNAPSHOT."""
-    ready.write("1_a.sql", "INSERT INTO log VALUES ('a')\nGO\nWAITFOR DELAY '00:00:03'")
+    ready.write("1_a.sql", "INSERT INTO log VALUES ('a')\nGO\nWAITFOR DELAY '00:00:10'")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(ready.migrate)
         time.sleep(1)
         began = time.monotonic()
         assert [script["version"] for script in ready.inform()["expand"]["pending"]] == ["1"]
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 6
         running.result(30)
 
 
