@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 
+from .data_types import SERIALS, read_type
 from .facts import Column, Fact, bare, same_name
 from .rule import MARIADB, MYSQL, Context
 
@@ -32,32 +33,6 @@ _KEYED = re.compile(
     r"\s*(?:=\s*(?:N?'|[\d$:@?-])|in\s*\(\s*(?:N?'|[\d$:@?-]))",
     re.IGNORECASE,
 )
-_TYPE = re.compile(r"^\s*([A-Z][A-Z0-9_ ]*?)\s*(?:\(([^)]*)\))?\s*((?:WITH(?:OUT)? TIME ZONE|UNSIGNED|ZEROFILL|\[.*\]).*)?$")
-# What PostgreSQL calls one type by several names.
-_ALIASES = {
-    "INT": "INTEGER",
-    "INT4": "INTEGER",
-    "SERIAL4": "SERIAL",
-    "INT2": "SMALLINT",
-    "SERIAL2": "SMALLSERIAL",
-    "INT8": "BIGINT",
-    "SERIAL8": "BIGSERIAL",
-    "DECIMAL": "NUMERIC",
-    "DEC": "NUMERIC",
-    "CHARACTER VARYING": "VARCHAR",
-    "CHAR VARYING": "VARCHAR",
-    "CHARACTER": "CHAR",
-    "BPCHAR": "CHAR",
-    "BOOL": "BOOLEAN",
-    "FLOAT8": "DOUBLE PRECISION",
-    "FLOAT4": "REAL",
-    "TIMESTAMP WITHOUT TIME ZONE": "TIMESTAMP",
-    "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ",
-    "TIME WITHOUT TIME ZONE": "TIME",
-    "TIME WITH TIME ZONE": "TIMETZ",
-    "BIT VARYING": "VARBIT",
-}
-SERIALS = ("SERIAL", "BIGSERIAL", "SMALLSERIAL")
 
 
 def action(fact: Fact) -> str:
@@ -101,19 +76,9 @@ def _open_transaction(fact: Fact, context: Context) -> bool:
     return bool(control) and control[-1] == "begin"
 
 
-def split_type(text: str) -> tuple[str, list[str]]:
-    """Return a type's name, one for all its aliases, and its arguments: ``VARCHAR(20)`` is ``("VARCHAR", ["20"])``."""
-    found = _TYPE.match(text.upper().replace('"', ""))
-    if not found:
-        return text.upper().strip(), []
-    name, arguments, behind = found.groups()
-    name = " ".join(part for part in (_ALIASES.get(name, name), behind) if part)
-    return _ALIASES.get(name, name), [part.strip() for part in (arguments or "").split(",") if part.strip()]
-
-
 def is_serial(column: Column) -> bool:
     """Return whether a column numbers itself: a serial type, IDENTITY or AUTO_INCREMENT."""
-    return column.has("identity") or split_type(column.type)[0] in SERIALS
+    return column.has("identity") or read_type(column.type).name in SERIALS
 
 
 def is_volatile(default: str) -> bool:
@@ -132,39 +97,6 @@ def is_expression(default: str) -> bool:
     ):
         return False
     return bool(_CALL.search(_LITERAL.sub("''", text)))
-
-
-def widens(old: str, new: str, utc: bool = False) -> bool:
-    """Return whether PostgreSQL takes the new type without touching the rows: they are stored the same way and all fit.
-
-    Source: ALTER TABLE's notes on binary coercible types, and the transform functions of varchar, varbit, numeric, the times
-    and interval.
-    """
-    (before, sizes), (after, limits) = split_type(old), split_type(new)
-    if before == after and sizes == limits:
-        return True
-    if after == "TEXT":
-        return before in ("VARCHAR", "TEXT", "CITEXT")
-    if after == "VARCHAR":
-        return before in ("VARCHAR", "TEXT") and _grows(sizes, limits) and not (before == "TEXT" and limits)
-    if after in ("VARBIT", "INTERVAL", "TIMESTAMP", "TIMESTAMPTZ", "TIME", "TIMETZ"):
-        moved = {before, after} == {"TIMESTAMP", "TIMESTAMPTZ"} and utc
-        return (before == after or moved) and _grows(sizes, limits)
-    if after == "NUMERIC":
-        if before != "NUMERIC":
-            return False
-        scales = [[*part, "0"][1] for part in (sizes, limits) if part]
-        return not limits or (bool(sizes) and _number(limits[0]) >= _number(sizes[0]) and len(set(scales)) == 1)
-    return (before, after) == ("CIDR", "INET")
-
-
-def _grows(sizes: list[str], limits: list[str]) -> bool:
-    return not limits or (bool(sizes) and _number(limits[0]) >= _number(sizes[0]))
-
-
-def _number(text: str) -> int:
-    found = re.match(r"\d+", text)
-    return int(found.group()) if found else 0
 
 
 def known_type(fact: Fact, context: Context) -> str:

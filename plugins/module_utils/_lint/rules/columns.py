@@ -14,8 +14,8 @@ from ..ask import (
     known_type,
     promised_online,
     proves_not_null,
-    widens,
 )
+from ..data_types import is_stored_alike
 from ..facts import Fact
 from ..rule import ERROR, MYSQLS, POSTGRESQL, SQLITE, Context, rule
 
@@ -172,7 +172,7 @@ def change_type_rewrite(fact: Fact, context: Context) -> str | None:
         utc = any(
             other.kind == "set" and other.name in ("TIMEZONE", "TIME") and "UTC" in other.to for other in above(fact, context)
         )
-        if widens(old, new, utc=utc):
+        if is_stored_alike(old, new, utc=utc):
             return None
     was = f" from {old.lower()}" if old else ""
     return f"changing {fact.name}{was} to {new.lower() or 'another type'} rewrites {fact.table} while nobody can read or write it"

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import re
 
+from ..data_types import is_widening
 from ..facts import Fact, bare
 from ..rule import CONTRACT, ERROR, EXPAND, MARIADB, MYSQL, POSTGRESQL, REPEATABLE, SERVERS, SQLITE, SQLSERVER, Context, rule
-from ..widening import is_widening
 
 _PHASES = (EXPAND, REPEATABLE)
 _VERSION = re.compile(r"_(?P<number>\d+)$")

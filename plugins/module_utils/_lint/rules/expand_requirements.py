@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 
+from ..data_types import is_same, is_widening
 from ..facts import Column, Fact, same_name
 from ..rule import (
     ENGINES,
@@ -23,7 +24,6 @@ from ..rule import (
     Context,
     rule,
 )
-from ..widening import is_same, is_widening
 
 _PHASES = (EXPAND, REPEATABLE)
 _WHY = "The old version goes on writing rows as it always did, until the last web server is upgraded and again after a rollback. "

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from ..ask import action, exists, instant_add, instant_anywhere, is_nullable, known_type, promised_online, split_type
+from ..ask import action, exists, instant_add, instant_anywhere, is_nullable, known_type, promised_online
+from ..data_types import INTEGER_BYTES, read_type
 from ..facts import Fact
 from ..rule import ERROR, MARIADB, MYSQLS, NOTICE, WARNING, Context, rule
 
@@ -42,7 +43,7 @@ def modify_column_copy(fact: Fact, context: Context) -> str | None:
     if not fact.has("type") or not exists(fact, context) or promised_online(fact):
         return None
     new, old = fact.spec.type, known_type(fact, context)
-    if split_type(new)[0] in ("ENUM", "SET"):
+    if read_type(new).name in ("ENUM", "SET"):
         return None
     if old and not fact.spec.has("collate", "generated") and "CHARACTER SET" not in new and _same_size(old, new):
         return None
@@ -51,15 +52,16 @@ def modify_column_copy(fact: Fact, context: Context) -> str | None:
 
 
 def _same_size(old: str, new: str) -> bool:
-    (before, sizes), (after, limits) = split_type(old), split_type(new)
-    if before != after:
+    before, after = read_type(old), read_type(new)
+    if (before.name, before.rest) != (after.name, after.rest):
         return False
-    if before == "VARCHAR" and sizes and limits:
+    sizes, limits = before.arguments, after.arguments
+    if before.name == "VARCHAR" and sizes and limits:
         was, wanted = int(sizes[0]), int(limits[0])
         # utf8mb4 takes up to four bytes a character, and 255 bytes is where the length itself needs a second byte.
         return was == wanted or (was < wanted and (wanted * 4 <= 255 or was * 4 > 255))
     # The width of INT(11) is nothing but a hint to clients.
-    return sizes == limits or before in ("INT", "INTEGER", "BIGINT", "SMALLINT", "TINYINT", "MEDIUMINT")
+    return sizes == limits or before.name in INTEGER_BYTES
 
 
 @rule(
@@ -77,7 +79,7 @@ def _same_size(old: str, new: str) -> bool:
     ),
 )
 def modify_enum(fact: Fact, context: Context) -> str | None:
-    kind = split_type(fact.spec.type)[0]
+    kind = read_type(fact.spec.type).name
     if not fact.has("type") or not kind.startswith(("ENUM", "SET")) or not exists(fact, context) or promised_online(fact):
         return None
     old = known_type(fact, context)

@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 
 from ..ask import action, exists
+from ..data_types import is_same, is_widening, read_type
 from ..facts import Fact, bare, same_name
 from ..rule import CONTRACT, ERROR, NOTICE, SQLSERVER, WARNING, Context, rule
-from ..widening import is_same, is_widening, parts
 
 _ENGINES = (SQLSERVER,)
 _SCH_M = "It holds Sch-M on the table meanwhile, which stops every reader, also those with NOLOCK or under row versioning. "
@@ -25,8 +25,8 @@ _LARGE = ("XML", "TEXT", "NTEXT", "IMAGE", "GEOGRAPHY", "GEOMETRY", "HIERARCHYID
 
 
 def _is_lob(data_type: str) -> bool:
-    base, arguments, _rest = parts(data_type)
-    return base in _LARGE or arguments == ["MAX"]
+    name, arguments, _rest = read_type(data_type)
+    return name in _LARGE or arguments == ("MAX",)
 
 
 @rule(
@@ -100,13 +100,9 @@ def alter_column(fact: Fact, context: Context) -> str | None:
 
 def _only_longer(before: str, after: str) -> bool:
     """Return whether only the metadata changes: a variable length grows, but not to MAX."""
-    old, new = parts(before), parts(after)
-    return (
-        old[0] == new[0]
-        and old[0].startswith(("VARCHAR", "NVARCHAR", "VARBINARY"))
-        and is_widening(before, after)
-        and new[1] != ["MAX"]
-    )
+    old, new = read_type(before), read_type(after)
+    is_variable = old.name == new.name and old.name in ("VARCHAR", "NVARCHAR", "VARBINARY")
+    return is_variable and is_widening(before, after) and new.arguments != ("MAX",)
 
 
 @rule(

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import re
 
-from ..ask import SERIALS, is_serial, split_type
+from ..ask import is_serial
+from ..data_types import INTEGER_BYTES, SERIALS, read_type
 from ..facts import Column, Fact
 from ..rule import MYSQLS, NOTICE, POSTGRESQL, SERVERS, SQLSERVER, WARNING, Context, rule
 
 _WRITTEN = ("create_table", "add_column", "alter_column")
-_INTEGERS = {"INTEGER": 4, "MEDIUMINT": 3, "SMALLINT": 2, "SERIAL": 4, "SMALLSERIAL": 2, "TINYINT": 1}
 
 
 def _named(fact: Fact, wanted: list[Column]) -> str:
@@ -45,7 +45,7 @@ def small_key(fact: Fact, context: Context) -> str | None:
     small = [
         column
         for column in fact.columns
-        if split_type(column.type)[0].replace(" UNSIGNED", "") in _INTEGERS
+        if INTEGER_BYTES.get(read_type(column.type).name, 8) < 8
         and (is_serial(column) or ((column.has("primary_key") or column.name.lower() in keys) and len(_all_keys(fact)) < 2))
     ]
     return f"the numbers of {_named(fact, small)} run out: make it bigint" if small else None
@@ -67,7 +67,7 @@ def _all_keys(fact: Fact) -> list[str]:
     instead={"postgresql": "CREATE TABLE {table} (counted bigint);"},
 )
 def prefer_bigint(fact: Fact, context: Context) -> str | None:
-    small = [column for column in fact.columns if split_type(column.type)[0] in ("INTEGER", "SMALLINT", "SERIAL", "SMALLSERIAL")]
+    small = [column for column in fact.columns if read_type(column.type).name in ("INTEGER", "SMALLINT", "SERIAL", "SMALLSERIAL")]
     return f"{_named(fact, small)} cannot grow without rewriting the table: consider bigint" if small else None
 
 
@@ -82,7 +82,7 @@ def prefer_bigint(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "CREATE TABLE {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY);"},
 )
 def prefer_identity(fact: Fact, context: Context) -> str | None:
-    serial = [column for column in fact.columns if split_type(column.type)[0] in SERIALS]
+    serial = [column for column in fact.columns if read_type(column.type).name in SERIALS]
     return f"{_named(fact, serial)} is serial: an identity column keeps its sequence to itself" if serial else None
 
 
@@ -97,7 +97,7 @@ def prefer_identity(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "ALTER TABLE {table} ADD CONSTRAINT {name}_length CHECK (length({name}) <= 100) NOT VALID;"},
 )
 def prefer_text(fact: Fact, context: Context) -> str | None:
-    limited = [column for column in fact.columns if split_type(column.type)[0] == "VARCHAR" and split_type(column.type)[1]]
+    limited = [column for column in fact.columns if read_type(column.type).name == "VARCHAR" and read_type(column.type).arguments]
     return f"the limit of {_named(fact, limited)} is part of its type: text and a check can change online" if limited else None
 
 
@@ -112,7 +112,7 @@ def prefer_text(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "CREATE TABLE {table} (happened_at timestamptz);"},
 )
 def prefer_timestamptz(fact: Fact, context: Context) -> str | None:
-    naive = [column for column in fact.columns if split_type(column.type)[0] == "TIMESTAMP"]
+    naive = [column for column in fact.columns if read_type(column.type).name == "TIMESTAMP"]
     return f"{_named(fact, naive)} forgets the time zone: make it timestamptz" if naive else None
 
 
@@ -127,7 +127,7 @@ def prefer_timestamptz(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "CREATE TABLE {table} (code text CHECK (length(code) = 2));"},
 )
 def char_column(fact: Fact, context: Context) -> str | None:
-    padded = [column for column in fact.columns if split_type(column.type)[0] == "CHAR"]
+    padded = [column for column in fact.columns if read_type(column.type).name == "CHAR"]
     return f"{_named(fact, padded)} is filled up with spaces: make it text" if padded else None
 
 
@@ -142,7 +142,7 @@ def char_column(fact: Fact, context: Context) -> str | None:
     instead={"postgresql": "ALTER TABLE {table} ADD COLUMN {name} jsonb;"},
 )
 def prefer_jsonb(fact: Fact, context: Context) -> str | None:
-    plain = [column for column in fact.columns if split_type(column.type)[0] == "JSON"]
+    plain = [column for column in fact.columns if read_type(column.type).name == "JSON"]
     return f"{_named(fact, plain)} cannot be compared, which breaks SELECT DISTINCT: make it jsonb" if plain else None
 
 
