@@ -18,6 +18,7 @@ from .who import whoami
 
 PHASES = ("expand", "contract")
 HISTORIES = (*PHASES, "repeatable")
+_TABLES = ("lease", "release", "member", "event", "backfill", "usage", "probe", "trash")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CREATE_SECONDS = 15.0
 
@@ -59,6 +60,18 @@ class Names:
     def event(self) -> str:
         return f"{self.prefix}event"
 
+    @property
+    def usage(self) -> str:
+        return f"{self.prefix}usage"
+
+    @property
+    def probe(self) -> str:
+        return f"{self.prefix}probe"
+
+    @property
+    def trash(self) -> str:
+        return f"{self.prefix}trash"
+
     def history(self, phase: str) -> str:
         own = {"expand": self.expand_history, "contract": self.contract_history}
         return own.get(phase) or f"{self.prefix}{phase}_history"
@@ -85,7 +98,7 @@ class Names:
         for option, name in given.items():
             if not _IDENTIFIER.fullmatch(name):
                 raise DatabaseError(f"{option} is '{name}': it must be at most 63 letters, digits and underscores.")
-        own = [names.steps, names.lease, names.release, names.member, names.event, names.backfill]
+        own = [names.steps, *(getattr(names, table) for table in _TABLES)]
         tables = [*own, *(names.history(history) for history in HISTORIES)]
         long = [table for table in tables if not _IDENTIFIER.fullmatch(table)]
         if long:
@@ -123,6 +136,16 @@ _STEPS = (
         " rows_changed {count} NOT NULL, rows_seen {count} NOT NULL, row_estimate {count}, rows_left {count},"
         " batch_size {count} NOT NULL, batches {count} NOT NULL, started_at {time} NOT NULL, finished_at {time},"
         " applied_by {name} NOT NULL, release_version {name}, error {text})",
+    ),
+    (
+        "CREATE TABLE {usage} (id {serial}, taken_at {time} NOT NULL, source {name} NOT NULL, object {name} NOT NULL,"
+        " uses {count}, last_used_at {time}, counted_since {name})",
+        "CREATE TABLE {probe} (id {serial}, run {name} NOT NULL, release_id {count}, target {text} NOT NULL,"
+        " started_at {time} NOT NULL, ended_at {time} NOT NULL, requests {count} NOT NULL, failed {count} NOT NULL,"
+        " downtime_ms {count} NOT NULL, longest_gap_ms {count} NOT NULL, detail {text} NOT NULL)",
+        "CREATE TABLE {trash} (id {serial}, release_version {name}, script {name}, kind {name} NOT NULL, object {name} NOT NULL,"
+        " kept_as {name} NOT NULL, manifest {text} NOT NULL, state {name} NOT NULL, dropped_at {time} NOT NULL,"
+        " purge_after {time}, changed_at {time} NOT NULL, changed_by {name} NOT NULL)",
     ),
 )
 _HISTORY = (
@@ -194,7 +217,7 @@ class Ledger:
 
     def _create(self) -> None:
         db, words = self.db, dict(self.db.types)
-        words.update({name: db.table(getattr(self.names, name)) for name in ("release", "lease", "member", "event", "backfill")})
+        words.update({name: db.table(getattr(self.names, name)) for name in _TABLES})
         if not db.transactional_ddl:
             self._create_step_by_step(words)
             return
