@@ -2,6 +2,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := apache2-bin haproxy iproute2 mariadb-server nginx odbc-mariadb odbc-postgresql openssh-client openssh-server postgresql tdsodbc unixodbc
+REPORT_PACKAGES := chromium
 STRATEGY_PACKAGES := busybox-static createrepo-c dnf podman python3-apt rpm runc
 SCENARIOS := bad_version controller_killed host_dies lb_dies limit_forgotten slow_drain two_controllers
 BENCH_PACKAGES := libdbd-pg-perl percona-toolkit postgresql-client sqitch
@@ -35,7 +36,8 @@ lint: setup ## Check style, playbooks, changelog fragments and plugin documentat
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
 modules: setup ## Run the unit tests and the integration tests of the modules on real servers
-	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill health lint migrations release_ledger shop)
+	@scripts/system-packages $(REPORT_PACKAGES)
+	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill health lint migrations release_ledger report shop)
 
 balancers: setup ## Run the suites of every balancer
 	@$(BIN)/pytest -q tests/integration/lb

@@ -134,6 +134,7 @@ def run(options: argparse.Namespace) -> int:
                     time.sleep(0.5)
             say("The load ends, and reads every order once more.")
             figures = summarise(load.finish(), started, ended)
+        play(site, "Report", "everup.deploy.report", "-e", json.dumps({"report_directory": str(directory / "report")}))
     result = {name: figures[name] for name in RESULT_KEYS} | {"phases": phases}
     (directory / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return report(result, problems, directory / "result.json")
@@ -174,6 +175,8 @@ def report(result: dict, problems: list[str], file: Path) -> int:
     for phase, seconds in result["phases"].items():
         print(f"  {phase + ' phase':<16} {seconds:.1f} s")
     print(f"  written to       {file}")
+    for page in sorted((file.parent / "report").glob("*.html")):
+        print(f"  to look at       {page}")
     for problem in bad + problems:
         say(f"  WRONG: {problem}")
     say("" if bad + problems else "  Not one request failed, and no write was lost.")

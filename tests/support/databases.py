@@ -34,6 +34,7 @@ from ansible_collections.everup.deploy.plugins.modules import (
     release_guard,
     release_info,
     release_member,
+    release_report,
 )
 
 # Any engine joins by the connection string of an empty database on a real server, which is emptied behind each test:
@@ -156,6 +157,9 @@ class Database(ABC):
 
     def release_info(self, **options) -> dict:
         return commands.release_info(_params(release_info, {**self.options, **options}))
+
+    def release_report(self, **options) -> dict:
+        return commands.release_report(_params(release_report, {**self.options, **options}))["report"]
 
     def record(self, host: str, state: str, token: int, version: str = "2.4.0", check: bool = False, **options) -> dict:
         """Run the release_member module's function."""

@@ -75,6 +75,9 @@ class Runner:
     # What the session has been left with by the last script, so that the next one need not ask for the same.
     _lock_timeout_set: float | None = field(default=None, init=False)
     _for_script: bool = field(default=False, init=False)
+    # Of the script that runs: the most tries that a part of it has taken, and the seconds lost to those that got no lock.
+    _tries: int = field(default=1, init=False)
+    _waited: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._watch = BlockerWatch(self.db)
@@ -123,14 +126,15 @@ class Runner:
             LeaseLost: another run has taken over; nothing of this script is kept.
         """
         started = time.monotonic()
+        self._tries, self._waited = 1, 0.0
         if migration.script.directives.transaction and self.db.transactional_ddl:
-            tries = self._whole(migration)
+            self._whole(migration)
         else:
             if self._for_script:
                 self._reset_session()
-            tries = self._statement_by_statement(migration, repair)
+            self._statement_by_statement(migration, repair)
         messages = [migration.script.mask(message) for message in self.db.take_messages()]
-        return Outcome(migration, time.monotonic() - started, tries, messages)
+        return Outcome(migration, time.monotonic() - started, self._tries, messages)
 
     def _fence(self) -> None:
         if self.fence is not None:
@@ -142,9 +146,9 @@ class Runner:
             with self.db.transaction():
                 self.fence()
 
-    def _whole(self, migration: Migration) -> int:
+    def _whole(self, migration: Migration) -> None:
         try:
-            return self._with_lock_budget(migration, lambda: self._in_transaction(migration), "The script was not applied")
+            self._with_lock_budget(migration, lambda: self._in_transaction(migration), "The script was not applied")
         except LockTimeout as failure:
             self._record_failure(migration, failure)
             raise
@@ -187,7 +191,8 @@ class Runner:
 
     def _note_applied(self, migration: Migration) -> None:
         phase, release = self.history.phase, self.release_version
-        self.ledger.event("script_applied", subject=migration.source, phase=phase, release=release)
+        waiting = {"tries": self._tries, "waited_s": round(self._waited, 3)}
+        self.ledger.event("script_applied", subject=migration.source, phase=phase, release=release, **waiting)
 
     def _run_within_lock_timeout(self, migration: Migration) -> float:
         """Run the statements so that the locks already held are not kept waiting for the next one; return what is left.
@@ -249,18 +254,17 @@ class Runner:
         online = statement is not None and self.db.is_online(statement)
         return max(self.limits.lock_budget, self.limits.lock_timeout) if online else self.limits.lock_timeout
 
-    def _statement_by_statement(self, migration: Migration, repair: str | None) -> int:
+    def _statement_by_statement(self, migration: Migration, repair: str | None) -> None:
         """Run a script outside a transaction, recording with or after each statement how many are done."""
         statements = migration.script.statements
         done: int | None = None
-        tries = 1
         try:
             done, session = self._go_on_from(migration, repair)
             self._make_session(migration, session)
             for number, statement in enumerate(statements[done:], start=done + 1):
                 attempt = partial(self._one_statement, migration, number)
                 kept = f"{done} of {len(statements)} statements of the script were applied and stay; number {number} was not"
-                tries = max(tries, self._with_lock_budget(migration, attempt, kept, statement))
+                self._with_lock_budget(migration, attempt, kept, statement)
                 done = number
                 if not self.db.joins_transaction(statement):
                     with self.db.transaction():
@@ -276,7 +280,6 @@ class Runner:
             raise
         finally:
             self._reset_session()
-        return tries
 
     def _go_on_from(self, migration: Migration, repair: str | None) -> tuple[int, list[Statement]]:
         """Mark the script as running; return how many of its statements are done, and those that the session needs again."""
@@ -380,10 +383,19 @@ class Runner:
 
     def _with_lock_budget(
         self, migration: Migration, attempt: Callable[[], None], otherwise: str, statement: Statement | None = None
-    ) -> int:
-        """Run attempt until it gets its locks or the budget is used up; return how many tries it took.
+    ) -> None:
+        """Run attempt until it gets its locks or the budget is used up; remember how many tries that took, and how long.
 
         ``otherwise`` is what the error says of the script when it is used up.
         """
+        began, before, tries = time.monotonic(), self._waited, 0
+
+        def counted() -> None:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                self._tries, self._waited = max(self._tries, tries), before + time.monotonic() - began
+            attempt()
+
         lock_timeout = self._lock_timeout(migration, statement)
-        return with_lock_budget(self._watch, attempt, self.limits.lock_budget, lock_timeout, self.jitter, otherwise)
+        with_lock_budget(self._watch, counted, self.limits.lock_budget, lock_timeout, self.jitter, otherwise)

@@ -13,6 +13,7 @@ from .._db.script import parse_duration
 from .._errors import EverupError
 from . import guard as guard_rules
 from . import lease, states
+from .report import read_report
 from .store import Store, parse_time
 
 _SHORTEST_LEASE_SECONDS = 1.0
@@ -192,6 +193,16 @@ def release_info(params: dict, check_mode: bool = False) -> dict:
             "next_step": states.next_step(release["state"], release["reached"]),
             "soak_seconds_left": soak_left(release, store.now(), soak),
         }
+
+
+def release_report(params: dict, check_mode: bool = False) -> dict:
+    """Return all that the ledger knows of a release, the newest without ``version``; changes nothing in any mode.
+
+    Raises:
+        EverupError: there is no such release.
+    """
+    with _store(params, create=False) as store:
+        return {"changed": False, "report": read_report(store, params["version"])}
 
 
 def _members(store: Store, release_id: int) -> dict:

@@ -1,0 +1,295 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where on a page everything of a report stands: phases, hosts and availability over one axis of time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from .store import parse_time
+
+WIDTH = 1000.0
+LEFT = 180.0
+ROW = 22.0
+BAR = 14.0
+TOP = 30.0
+LATENCY_HEIGHT = 90.0
+_BREAK = 46.0  # how wide a pause is drawn that would take too much of the axis
+_LONG_PAUSE = 0.15  # a pause longer than this share of what the release did is drawn as a break
+_LEAST_BAR = 1.5
+_LEAST_FAILURE = 5.0
+_TICKS = 8
+_TICK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400)
+_TEXT_NEEDS = 7.0  # what a letter of a bar's text takes
+
+
+class TimeAxis:
+    """Places times on a line, with long pauses, such as the soak, cut short.
+
+    Parameters:
+        spans: (from, to) as datetimes, of all that is to be seen.
+        left, right: where the line begins and ends.
+    """
+
+    def __init__(self, spans: list[tuple[datetime, datetime]], left: float, right: float) -> None:
+        self.pieces: list[tuple[datetime, datetime, float, float]] = []
+        merged = _merged(spans)
+        busy = sum((end - start).total_seconds() for start, end in merged)
+        pieces: list[list[datetime]] = []
+        for start, end in merged:
+            if pieces and (start - pieces[-1][1]).total_seconds() <= busy * _LONG_PAUSE:
+                pieces[-1][1] = end
+            else:
+                pieces.append([start, end])
+        shown = sum((end - start).total_seconds() for start, end in pieces) or 1.0
+        room = right - left - _BREAK * (len(pieces) - 1)
+        at = left
+        for start, end in pieces:
+            wide = room * (end - start).total_seconds() / shown
+            self.pieces.append((start, end, at, at + wide))
+            at += wide + _BREAK
+
+    def x(self, time: datetime) -> float:
+        """Return where a time stands; inside of a pause between the two pieces around it, outside of all at the nearest end."""
+        before = None
+        for start, end, left, right in self.pieces:
+            if time < start:
+                return round(left if before is None else (before + left) / 2, 1)
+            if time <= end:
+                share = (time - start) / (end - start) if end > start else 0.0
+                return round(left + (right - left) * share, 1)
+            before = right
+        return round(before if before is not None else LEFT, 1)
+
+    def ticks(self) -> list[dict]:
+        """Return x and label of full steps of the clock, UTC; the first one of another day has its date."""
+        shown = sum((end - start).total_seconds() for start, end, _left, _right in self.pieces)
+        step = next((step for step in _TICK_STEPS if shown / step <= _TICKS), _TICK_STEPS[-1])
+        found: list[dict] = []
+        day = self.pieces[0][0].date()
+        for start, end, _left, _right in self.pieces:
+            midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+            passed = (start - midnight).total_seconds()
+            time = midnight + timedelta(seconds=-(-passed // step) * step)
+            while time <= end:
+                date = "" if time.date() == day else time.strftime("%d %b ")
+                found.append({"x": self.x(time), "label": date + time.strftime("%H:%M:%S" if step < 60 else "%H:%M")})
+                day = time.date()
+                time += timedelta(seconds=step)
+        return found
+
+    def breaks(self) -> list[dict]:
+        """Return x and label of the pauses that are cut short."""
+        return [
+            {"x": round((end_x + next_x) / 2, 1), "label": in_words((start - end).total_seconds())}
+            for (_start, end, _left, end_x), (start, _end, next_x, _right) in zip(self.pieces, self.pieces[1:])
+        ]
+
+
+def _merged(spans: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    merged: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def in_words(seconds: float | None) -> str:
+    """Return a duration as people say it: ``120 ms``, ``3.4 s``, ``2 min 5 s``, ``26 h 3 min``, ``3 d 4 h``."""
+    if seconds is None:
+        return "not known"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    for size, name, part, small in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {name}" + (f" {rest} {small}" if rest else "")
+    return f"{whole} s"
+
+
+def figures(report: dict) -> list[dict]:
+    """Return the handful of numbers that a report begins with: label and value, both for people."""
+    ready = sum(host["state"] == "ready" for host in report["hosts"])
+    rolling = [phase for phase in report["phases"] if phase["name"] == "rolling upgrade"]
+    scripts = [script for script in report["scripts"] if script["state"] == "applied"]
+    found = [
+        {"label": "hosts ready", "value": f"{ready} of {len(report['hosts'])}"},
+        {"label": "scripts applied", "value": str(len(scripts))},
+        {"label": "rolling upgrade", "value": in_words(sum(phase["seconds"] for phase in rolling)) if rolling else "not begun"},
+    ]
+    if probe := report["probe"]:
+        found += [
+            {"label": "requests failed, as probed", "value": f"{probe['failed']} of {probe['requests']}"},
+            {"label": "downtime, as probed", "value": in_words(probe["downtime_ms"] / 1000)},
+            {"label": "longest gap", "value": in_words(probe["longest_gap_ms"] / 1000)},
+        ]
+    else:
+        found.append({"label": "downtime", "value": "not measured"})
+    return found
+
+
+def chart(report: dict) -> dict:
+    """Return the drawing of a report: plain numbers and texts, so that a template only writes them down.
+
+    Parameters:
+        report: as the module ``release_report`` returns it.
+
+    Returns:
+        width, height, left, plot_bottom, ticks (x, label), breaks (x, label), rows (label, y, middle, bars), latency
+        (None without a probe). A bar is x, width, kind, text (empty where it does not fit), title.
+    """
+    probe = report["probe"]
+    axis = TimeAxis(_spans(report), LEFT, WIDTH - 10)
+    rows = [_row("phases", [_bar(axis, span, span["name"], _phase_title(span)) for span in report["phases"]])]
+    rows += _work_rows(axis, "scripts", report["scripts"], "script")
+    rows += _work_rows(axis, "backfills", report["backfills"], "version")
+    for host in report["hosts"]:
+        steps = [_bar(axis, step, step["state"], _step_title(host["host"], step)) for step in host["steps"]]
+        rows.append(_row(host["host"], steps, f"{host['version_before'] or '?'} to {host['version_after'] or '?'}"))
+    y = TOP
+    for row in rows:
+        row.update(y=y, middle=y + ROW / 2)
+        y += ROW
+    drawn = {
+        "width": WIDTH,
+        "left": LEFT,
+        "top": TOP,
+        "bar_height": BAR,
+        "row_height": ROW,
+        "ticks": axis.ticks(),
+        "breaks": axis.breaks(),
+        "rows": rows,
+        "latency": None,
+    }
+    if probe:
+        drawn["latency"] = _latency(axis, probe, y + 12)
+        y = drawn["latency"]["bottom"] + 6
+    return {**drawn, "plot_bottom": y, "height": y + 18}
+
+
+def _spans(report: dict) -> list[tuple[datetime, datetime]]:
+    told = [*report["phases"], *(step for host in report["hosts"] for step in host["steps"])]
+    spans = [(parse_time(each["from"]), parse_time(each["to"])) for each in told]
+    if report["probe"]:
+        spans.append((parse_time(report["probe"]["started_at"]), parse_time(report["probe"]["ended_at"])))
+    if not spans:
+        opened = parse_time(report["release"]["opened_at"])
+        spans = [(opened, opened + timedelta(seconds=1))]
+    # What takes no time at all must be seen, too.
+    margin = max(sum((end - start).total_seconds() for start, end in _merged(spans)) / 100, 0.5)
+    return [(start - timedelta(seconds=margin), end + timedelta(seconds=margin)) for start, end in spans]
+
+
+def _row(label: str, bars: list[dict], note: str = "") -> dict:
+    return {"label": label, "note": note, "bars": bars}
+
+
+def _bar(axis: TimeAxis, span: dict, kind: str, title: str) -> dict:
+    left, right = axis.x(parse_time(span["from"])), axis.x(parse_time(span["to"]))
+    width = round(max(right - left, _LEAST_FAILURE if kind == "failed" else _LEAST_BAR), 1)
+    text = kind if width > len(kind) * _TEXT_NEEDS else ""
+    return {"x": left, "width": width, "kind": kind.replace(" ", "-"), "text": text, "title": title}
+
+
+def _work_rows(axis: TimeAxis, label: str, work: list[dict], name: str) -> list[dict]:
+    done = [{**row, "from": row["started_at"], "to": row["finished_at"]} for row in work if row["finished_at"]]
+    if not done:
+        return []
+    bars = []
+    for row in done:
+        kind = "applied" if row["state"] in ("applied", "finished") else "failed"
+        bars.append({**_bar(axis, row, kind, f"{row[name]}: {row['state']} in {in_words(row['seconds'])}"), "text": ""})
+    return [_row(label, bars)]
+
+
+def _phase_title(span: dict) -> str:
+    return f"{span['name']}: {in_words(span['seconds'])}, ended as {span['state']}"
+
+
+def _step_title(host: str, step: dict) -> str:
+    reason = f": {step['reason']}" if step["reason"] else ""
+    took = f" for {in_words(step['seconds'])}" if step["seconds"] else f" at {step['from'][11:19]}"
+    return f"{host} {step['state'].replace('_', ' ')}{took}{reason}"
+
+
+def _latency(axis: TimeAxis, probe: dict, top: float) -> dict:
+    """Return what the probe saw: a strip of answered and failed seconds, and below it the lines of the latency."""
+    start, detail = parse_time(probe["started_at"]), probe["detail"]
+    wide = timedelta(seconds=detail["bucket_s"])
+    buckets = [(start + timedelta(seconds=bucket[0]), *bucket[1:]) for bucket in detail["buckets"]]
+    down = []
+    for begun, over in detail["down"]:
+        begun_at, left, right = (
+            start + timedelta(seconds=begun),
+            *(axis.x(start + timedelta(seconds=at)) for at in (begun, over)),
+        )
+        title = f"down for {in_words(over - begun)} from {begun_at.strftime('%H:%M:%S')}"
+        down.append({"x": left, "width": round(max(right - left, _LEAST_BAR), 1), "title": title})
+    strip = _strip(axis, buckets, wide)
+    values = [value for _at, _requests, _failed, p50, p99, _most in buckets for value in (p50, p99) if value is not None]
+    highest = _round_up(max(values, default=1.0))
+    plot = top + ROW + 10
+    lines = [
+        {"name": name, "path": _path(axis, [(bucket[0] + wide / 2, bucket[3 + number]) for bucket in buckets], plot, highest)}
+        for number, name in enumerate(("p50", "p99"))
+    ]
+    return {
+        "top": top,
+        "middle": top + ROW / 2,
+        "plot": plot,
+        "bottom": plot + LATENCY_HEIGHT,
+        "strip": strip,
+        "down": down,
+        "lines": lines,
+        "scale": [{"y": plot + LATENCY_HEIGHT * (1 - part), "label": f"{highest * part:g} ms"} for part in (0, 0.5, 1)],
+    }
+
+
+def _strip(axis: TimeAxis, buckets: list[tuple], wide: timedelta) -> list[dict]:
+    """Return runs of buckets that were alike, answered or with failures, as bars."""
+    runs: list[dict] = []
+    for at, requests, failed, *_rest in buckets:
+        if not requests:
+            continue
+        kind = "failed" if failed else "answered"
+        if runs and runs[-1]["kind"] == kind and runs[-1]["to"] == at:
+            runs[-1].update(to=at + wide, requests=runs[-1]["requests"] + requests, failed=runs[-1]["failed"] + failed)
+        else:
+            runs.append({"kind": kind, "from": at, "to": at + wide, "requests": requests, "failed": failed})
+    return [
+        {
+            "x": axis.x(run["from"]),
+            "width": round(max(axis.x(run["to"]) - axis.x(run["from"]), _LEAST_BAR), 1),
+            "kind": run["kind"],
+            "title": f"{run['from'].strftime('%H:%M:%S')}: {run['requests']} requests, {run['failed']} failed",
+        }
+        for run in runs
+    ]
+
+
+def _path(axis: TimeAxis, points: list[tuple], plot: float, highest: float) -> str:
+    """Return the path of an SVG; it is lifted where nothing was answered."""
+    words, is_down = [], False
+    for at, value in points:
+        if value is None:
+            is_down = False
+            continue
+        y = plot + LATENCY_HEIGHT * (1 - min(value / highest, 1))
+        words.append(f"{'L' if is_down else 'M'}{axis.x(at):g} {y:.1f}")
+        is_down = True
+    return " ".join(words)
+
+
+def _round_up(value: float) -> float:
+    """Return the next of 1, 2, 5, 10, 20, 50 and so on."""
+    step = 1.0
+    while True:
+        for factor in (1, 2, 5):
+            if value <= step * factor:
+                return step * factor
+        step *= 10

@@ -1,0 +1,69 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a webhook is told of a release, in the form that its receiver reads."""
+
+from __future__ import annotations
+
+from .._errors import EverupError
+from .states import next_step
+
+
+def notification(release: dict, form: str = "json") -> dict:
+    """Return the body of a webhook that tells in which state a release is.
+
+    Parameters:
+        release: its row in the ledger, as the module ``release`` returns it.
+        form: ``json`` (version, state, since, reason, opened_by, next_step, text), ``slack`` (an incoming webhook's ``text``)
+            or ``teams`` (an adaptive card, as a workflow of Teams takes it).
+
+    Raises:
+        EverupError: there is no such form.
+    """
+    if form not in _FORMS:
+        raise EverupError(f"A webhook's format is '{form}': it must be one of {', '.join(_FORMS)}.")
+    return _FORMS[form](release)
+
+
+def _title(release: dict) -> str:
+    return f"Release {release['version']} is {release['state'].replace('_', ' ')}"
+
+
+def _next(release: dict) -> str:
+    return next_step(release["state"], release["reached"])
+
+
+def _json(release: dict) -> dict:
+    return {
+        "version": release["version"],
+        "state": release["state"],
+        "since": release.get(f"{release['state']}_at") or release.get("opened_at"),
+        "reason": release.get("reason"),
+        "opened_by": release.get("opened_by"),
+        "next_step": _next(release),
+        "text": _title(release),
+    }
+
+
+def _slack(release: dict) -> dict:
+    lines = [f"*{_title(release)}*", *([release["reason"]] if release.get("reason") else []), f"Next: {_next(release)}"]
+    text = "\n".join(lines)
+    # The three characters that Slack's text reads as control characters.
+    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
+
+
+def _teams(release: dict) -> dict:
+    facts = {"Why": release.get("reason"), "Opened by": release.get("opened_by"), "Next": _next(release)}
+    body = [
+        {"type": "TextBlock", "text": _title(release), "weight": "Bolder", "size": "Medium", "wrap": True},
+        {"type": "FactSet", "facts": [{"title": title, "value": value} for title, value in facts.items() if value]},
+    ]
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": body,
+    }
+    return {"type": "message", "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}]}
+
+
+_FORMS = {"json": _json, "slack": _slack, "teams": _teams}

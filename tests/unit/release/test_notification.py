@@ -1,0 +1,51 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a webhook is told, in each form."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._release.notification import notification
+
+FAILED = {
+    "version": "2.4.0",
+    "state": "failed",
+    "reached": "expanded",
+    "reason": "web1: <health> & more",
+    "opened_by": "ann@c1",
+    "opened_at": "T0",
+    "failed_at": "T1",
+}
+
+
+def test_programs_get_fields() -> None:
+    assert notification(FAILED) == {
+        "version": "2.4.0",
+        "state": "failed",
+        "since": "T1",
+        "reason": "web1: <health> & more",
+        "opened_by": "ann@c1",
+        "next_step": "run everup.deploy.rollout again, or everup.deploy.rollback",
+        "text": "Release 2.4.0 is failed",
+    }
+
+
+def test_slack_gets_a_text_in_which_nothing_is_a_control_character() -> None:
+    next_line = "Next: run everup.deploy.rollout again, or everup.deploy.rollback"
+    assert notification(FAILED, "slack") == {"text": f"*Release 2.4.0 is failed*\nweb1: &lt;health&gt; &amp; more\n{next_line}"}
+
+
+def test_teams_gets_a_card_without_empty_facts() -> None:
+    [attachment] = notification({**FAILED, "state": "rolled", "reached": "rolled", "reason": None}, "teams")["attachments"]
+    title, facts = attachment["content"]["body"]
+    assert title["text"] == "Release 2.4.0 is rolled"
+    assert [fact["title"] for fact in facts["facts"]] == ["Opened by", "Next"]
+    json.dumps(attachment)
+
+
+def test_an_unknown_form_is_named() -> None:
+    with pytest.raises(EverupError, match="format is 'carrier pigeon': it must be one of json, slack, teams"):
+        notification(FAILED, "carrier pigeon")
