@@ -89,11 +89,11 @@ def _covered(intervals: Iterable[Interval]) -> list[Interval]:
 def down_of(run: Mapping) -> list[Interval]:
     """Return when a recorded run saw downtime, in Unix time.
 
-    Where the record does not tell the moments, the downtime is spread evenly over the run: for a window that holds the run in part, it
-    holds the same part of the downtime.
+    Where the record does not tell the moments, the downtime is spread evenly over the run: a window that holds a part of the run
+    holds the same part of its downtime.
 
     Parameters:
-        run: started, ended (Unix time), downtime_ms, and down, intervals in seconds from the start, None where they are not known.
+        run: started, ended (Unix time), downtime_ms, and down: intervals in seconds from the start, None where not known.
     """
     if run["down"] is not None:
         return [(run["started"] + start, run["started"] + end) for start, end in run["down"]]
@@ -115,8 +115,8 @@ def spend(budget: Budget, runs: Iterable[Mapping], now: float) -> dict:
         now: Unix time.
 
     Returns:
-        allowed_ms, window_s, spent_ms, left_ms (negative when overdrawn), enough_at (Unix time of the moment from which something is
-        left again, None while something is).
+        allowed_ms, window_s, spent_ms, left_ms (negative when overdrawn), enough_at (Unix time from which something is left
+        again, None while something is).
     """
     since = now - budget.window
     every = _covered(interval for run in runs for interval in down_of(run))
@@ -152,18 +152,17 @@ def said(milliseconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
 
 
-def why_spent(text: str, spent: Mapping) -> str:
+def why_spent(spent: Optional[Mapping]) -> str:
     """Return why a release may not begin, nothing where it may.
 
     Parameters:
-        text: the budget as it was written.
-        spent: as spend() gives it, with enough_at as text.
+        spent: as spend() gives it, with enough_at as text and the budget as it was written; nothing without a budget.
     """
-    if spent["left_ms"] > 0:
+    if not spent or spent["left_ms"] > 0:
         return ""
     again = f" Something is left again from {spent['enough_at']} on." if spent["enough_at"] else ""
     return (
-        f"The downtime budget of {text} is spent: releases of the last {said(spent['window_s'] * 1000)} have cost "
+        f"The downtime budget of {spent['budget']} is spent: releases of the last {said(spent['window_s'] * 1000)} have cost "
         f"{said(spent['spent_ms'])} of {said(spent['allowed_ms'])}.{again} To release all the same, say why: "
         "-e availability_override='...'. Nothing was changed."
     )
@@ -201,16 +200,19 @@ def _why_over(report: Mapping, bound: str) -> str:
     most = next(iter(report["reasons"]), "")
     return (
         f"users have met {said(report['downtime_ms'])} of downtime since {report['started_at']}, more than the {bound} of "
-        f"availability_bound ({report['failed']} of {report['requests']} requests failed{f', most of them: {most}' if most else ''})"
+        f"availability_bound ({report['failed']} of {report['requests']} requests failed"
+        + (f", most of them: {most})" if most else ")")
     )
 
 
 def _why_unknown(seen: Mapping) -> str:
     if seen.get("unreachable") or seen.get("failed"):
-        return f"nobody knows how much downtime users have met: the probe could not be asked ({seen.get('msg') or 'no reason given'})"
-    report = seen.get("report")
-    when = f"its journal ends at {report['ended_at']} ({report['end']})" if report else "it has left no journal"
-    return f"nobody knows how much downtime users have met: the availability probe does not run, {when}"
+        why = f"the availability probe could not be asked ({seen.get('msg') or 'no reason given'})"
+    else:
+        report = seen.get("report")
+        when = f"its journal ends at {report['ended_at']} ({report['end']})" if report else "it has left no journal"
+        why = f"the availability probe does not run, {when}"
+    return f"nobody knows how much downtime users have met: {why}"
 
 
 def over_bound(hosts: Iterable[str], hostvars: Mapping) -> str:

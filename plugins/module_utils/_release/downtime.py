@@ -71,25 +71,34 @@ class Downtime:
         rows = self.db.query(f"SELECT {_COLUMNS} FROM {self._table}{where} ORDER BY id", tuple(parameters))
         return [{**row, "target": json.loads(row["target"]), "detail": json.loads(row["detail"])} for row in rows]
 
-    def record(self, release_id: Optional[int], report: Mapping) -> tuple[dict | None, dict]:
-        """Write the row of one run, which may be there; returns the row before and after."""
+    def record(self, release_id: Optional[int], report: Mapping, only_looks: bool = False) -> tuple[dict | None, dict]:
+        """Write the row of one run, which may be there; returns the row before and after, without its key.
+
+        Parameters:
+            release_id: which release it belongs to, None for none.
+            report: of availability_probe.
+            only_looks: write nothing.
+        """
+        after = _row(release_id, report)
+        if only_looks:
+            return self._find(report["run"]), after
         with self.db.transaction():
             before = self._find(report["run"])
-            self._write(before, release_id, report)
-            after = self._find(report["run"])
-            if before is None or _essence(before) != _essence(after):
-                told = {name: report[name] for name in _COUNTS}
-                self.store.ledger.event("availability_recorded", release_id, report["run"], **told)
+            if before != after:
+                self._write(before, after)
+                counts = {name: report[name] for name in _COUNTS}
+                self.store.ledger.event("availability_recorded", release_id, report["run"], **counts)
             return before, after
 
     def _find(self, run: str) -> dict | None:
-        found = self.db.query(f"SELECT {_COLUMNS} FROM {self._table} WHERE run = ?", (run,))
-        return found[0] if found else None
+        if not self._exists:
+            return None
+        rows = self.db.query(f"SELECT {_COLUMNS} FROM {self._table} WHERE run = ?", (run,))
+        return next(({name: value for name, value in row.items() if name != "id"} for row in rows), None)
 
-    def _write(self, before: dict | None, release_id: Optional[int], report: Mapping) -> None:
-        detail = json.dumps({name: report[name] for name in _DETAILS}, sort_keys=True)
-        moments = [self.db.moment(report[name]) for name in ("started_at", "ended_at")]
-        values = (release_id, json.dumps(report["targets"]), *(report[name] for name in _COUNTS), detail, report["run"])
+    def _write(self, before: dict | None, row: Mapping) -> None:
+        moments = [self.db.moment(row[name]) for name in ("started_at", "ended_at")]
+        values = (row["release_id"], row["target"], *(row[name] for name in _COUNTS), row["detail"], row["run"])
         if before:
             self.db.execute(
                 f"UPDATE {self._table} SET release_id = ?, target = ?, started_at = {moments[0]}, ended_at = {moments[1]},"
@@ -117,8 +126,16 @@ class Downtime:
         return {"budget": budget, **spent, "enough_at": spent["enough_at"] and iso(spent["enough_at"])}
 
 
-def _essence(row: dict | None) -> dict:
-    return {name: value for name, value in (row or {}).items() if name != "id"}
+def _row(release_id: Optional[int], report: Mapping) -> dict:
+    return {
+        "run": report["run"],
+        "release_id": release_id,
+        "target": json.dumps(report["targets"]),
+        "started_at": report["started_at"],
+        "ended_at": report["ended_at"],
+        **{name: report[name] for name in _COUNTS},
+        "detail": json.dumps({name: report[name] for name in _DETAILS}, sort_keys=True),
+    }
 
 
 def _moments(run: Mapping) -> dict:
