@@ -11,6 +11,7 @@ short_description: Keep what a probe has measured in the ledger
 version_added: 0.2.0
 description:
   - Writes one row for each run of M(everup.deploy.availability_probe). A run that is recorded again changes its own row.
+  - One of O(report) and O(override) is needed.
   - Needs no lease, since nothing depends on it but the budget of later releases.
 author: everup.deploy contributors (@everup)
 extends_documentation_fragment:
@@ -30,7 +31,9 @@ options:
   report:
     description: The C(report) of M(everup.deploy.availability_probe), with all its details.
     type: dict
-    required: true
+  override:
+    description: Why the release may begin although the downtime budget is spent. It is kept as an event.
+    type: str
 seealso:
   - module: everup.deploy.availability_probe
   - module: everup.deploy.release_info
@@ -55,7 +58,7 @@ RETURN = r"""
 row:
   description: The row of the ledger.
   type: dict
-  returned: success
+  returned: with O(report)
 """
 
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC
@@ -67,7 +70,8 @@ ARGUMENT_SPEC = {
     **CONNECTION_SPEC,
     **LEDGER_SPEC,
     "version": {"type": "str", "required": True},
-    "report": {"type": "dict", "required": True},
+    "report": {"type": "dict"},
+    "override": {"type": "str"},
 }
 
 

@@ -239,6 +239,10 @@ def record_availability(params: dict, check_mode: bool) -> dict:
         EverupError: the report lacks something.
     """
     report = params["report"]
+    if report is None and not params["override"]:
+        raise EverupError("report and override are missing: give one of them.")
+    if report is None:
+        return _override(params, check_mode)
     measured.check_report(report)
     with _store(params, create=not check_mode) as store:
         release = next((one for one in reversed(_releases(store)) if one["version"] == params["version"]), None)
@@ -248,6 +252,14 @@ def record_availability(params: dict, check_mode: bool) -> dict:
         "row": after,
         "diff": {"before": _counted(before), "after": _counted(after)},
     }
+
+
+def _override(params: dict, check_mode: bool) -> dict:
+    if not check_mode:
+        with _store(params, create=True) as store, store.db.transaction():
+            release = store.find(params["version"])
+            store.ledger.event("availability_overridden", release["id"], params["version"], reason=params["override"])
+    return {"changed": True}
 
 
 def _releases(store: Store) -> list[dict]:
