@@ -16,9 +16,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
+
+from ansible_collections.everup.deploy.plugins.module_utils._probe.running import stop_prober
 
 from lab.load_process import LoadProcess
 from lab.load_report import summarise
@@ -120,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
     stop_leftovers(directory / "site")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    with Site(directory / "site", options.db) as site:
+    with Site(directory / "site", options.db) as site, measured(site, directory / "availability"):
         say(f"The shop runs at {site.url}: HAProxy, 4 web servers at version 1.0.0, one {options.db} database.")
         with LoadProcess(site.url, directory, options.rate) as load:
             with Ticker(load):
@@ -135,9 +139,35 @@ def run(options: argparse.Namespace) -> int:
             say("The load ends, and reads every order once more.")
             figures = summarise(load.finish(), started, ended)
         play(site, "Report", "everup.deploy.report", "-e", json.dumps({"report_directory": str(directory / "report")}))
-    result = {name: figures[name] for name in RESULT_KEYS} | {"phases": phases}
+        probe = seen_by_probe(site, "2.0.1-broken" if options.broken else "2.0.0")
+    result = {name: figures[name] for name in RESULT_KEYS} | {"phases": phases, "probe": probe}
     (directory / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return report(result, problems, directory / "result.json")
+
+
+@contextmanager
+def measured(site: Site, folder: Path) -> Iterator[None]:
+    """Have every release of the site measured through its balancer; a probe that is left over in the end is ended."""
+    inventory = site.hosts()
+    inventory["all"]["vars"] |= {
+        "availability_urls": [f"{site.url}/", f"{site.url}/customers/1/orders"],
+        "availability_folder": str(folder),
+        "availability_bound": "10s",
+        "availability_budget": "30m per 7d",
+    }
+    site.write_inventory(inventory)
+    try:
+        yield
+    finally:
+        for one in folder.glob("*"):
+            stop_prober(one, timeout=0.0)
+
+
+def seen_by_probe(site: Site, version: str) -> dict:
+    """Return what the probe has measured of a release, over all its runs."""
+    runs = site.ledger(version)["downtime"]["runs"]
+    sums = {name: sum(run[name] for run in runs) for name in ("requests", "failed", "downtime_ms")}
+    return sums | {"longest_gap_ms": max((run["longest_gap_ms"] for run in runs), default=None)}
 
 
 def good_release(site: Site) -> tuple[dict, list[str]]:
@@ -168,12 +198,19 @@ def broken_release(site: Site) -> tuple[dict, list[str]]:
 def report(result: dict, problems: list[str], file: Path) -> int:
     """Print the figures and return the exit code."""
     bad = [f"{result[name]} {name.replace('_', ' ')}" for name in ("failed", "wrong", "lost_writes") if result[name]]
+    probe = result["probe"]
+    if probe["downtime_ms"] or not probe["requests"]:
+        bad.append(f"{probe['downtime_ms']} ms of downtime in {probe['requests']} requests of the probe")
     say("\n==== Result")
     for name in RESULT_KEYS:
         value = result[name]
         print(f"  {name:<16} {value if value is None else f'{value:,.1f}' if isinstance(value, float) else f'{value:,}'}")
     for phase, seconds in result["phases"].items():
         print(f"  {phase + ' phase':<16} {seconds:.1f} s")
+    print(
+        f"  downtime measured by the probe: {probe['downtime_ms']} ms; {probe['failed']} of {probe['requests']:,} requests "
+        f"failed, longest gap {probe['longest_gap_ms'] or 0:,} ms"
+    )
     print(f"  written to       {file}")
     for page in sorted((file.parent / "report").glob("*.html")):
         print(f"  to look at       {page}")

@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.plugins.module_utils._release import canary, notification, rollout, status
+from ansible_collections.everup.deploy.plugins.module_utils._release import (
+    budget,
+    canary,
+    downtime,
+    notification,
+    rollout,
+    status,
+)
 
 
 def _filter(function):
@@ -48,6 +55,10 @@ class FilterModule:
             "failure_reason": _filter(rollout.failure_reason),
             "canary_verdict": _filter(canary.verdict),
             "silent_hosts": _filter(rollout.silent_hosts),
+            "release_windows": _filter(downtime.windows),
+            "availability_verdict": _filter(budget.verdict),
+            "budget_refusal": _filter(budget.why_spent),
+            "over_bound": _filter(budget.over_bound),
             "release_status": _filter(status.status_lines),
             "notification": _filter(notification.notification),
         }

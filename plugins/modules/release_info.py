@@ -32,6 +32,11 @@ options:
     description: How many of the newest events to return.
     type: int
     default: 50
+  budget:
+    description: The downtime that releases may cause, such as V(30m per 7d), to reckon RV(downtime.budget) with.
+    type: str
+    default: ''
+    version_added: 0.2.0
 seealso:
   - module: everup.deploy.release
 """
@@ -79,6 +84,19 @@ soak_seconds_left:
   description: Seconds of soak that are left, negative when it is over; nothing before the release was rolled.
   type: float
   returned: when there is a release
+downtime:
+  description: What availability probes have measured.
+  type: dict
+  returned: success
+  contains:
+    runs:
+      description: Each run of the probe during that release, with its figures, oldest first.
+      type: list
+      elements: dict
+    budget:
+      description:
+        - Of O(budget) over every release, C(spent_ms), C(left_ms), and C(enough_at), from when on something is left again.
+      type: dict
 next_step:
   description: What a person does next.
   type: str
@@ -96,6 +114,7 @@ ARGUMENT_SPEC = {
     "version": {"type": "str"},
     "soak": {"type": "str", "default": ""},
     "events": {"type": "int", "default": 50},
+    "budget": {"type": "str", "default": ""},
 }
 
 

@@ -24,6 +24,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate 
 from ansible_collections.everup.deploy.plugins.module_utils._redact import odbc_parts
 from ansible_collections.everup.deploy.plugins.module_utils._release import commands
 from ansible_collections.everup.deploy.plugins.modules import (
+    availability_record,
     backfill,
     migration,
     migration_history,
@@ -165,6 +166,10 @@ class Database(ABC):
         """Run the release_member module's function."""
         options = {"web_group": "web", "host": host, "state": state, "token": token, "version": version, **options}
         return commands.record_member(_params(release_member, {**self.options, **options}), check)
+
+    def record_availability(self, check: bool = False, version: str = "2.4.0", **options) -> dict:
+        """Run the availability_record module's function."""
+        return commands.record_availability(_params(availability_record, {**self.options, "version": version, **options}), check)
 
     def guard(self, check: bool = False, **options) -> dict:
         return commands.guard(_params(release_guard, {**self.options, **options}), check)

@@ -254,6 +254,7 @@ def on_sqlite(session: Connection, sql: str, parameters: tuple):
     text = text.replace("CAST(SYSUTCDATETIME() AS datetime2(3))", NOW.format(""))
     later = re.compile(r"DATEADD\(millisecond, (\d+), DATEADD\(second, (-?\d+), strftime\('%Y-%m-%dT%H:%M:%fZ', 'now'\)\)\)")
     text = later.sub(lambda m: NOW.format(f", '{m.group(2)}.{int(m.group(1)):03} seconds'"), text)
+    text = re.sub(r"CAST\('([\d:.T-]+)' AS datetime2\(3\)\)", r"'\1Z'", text)
     text = text.replace("@@ROWCOUNT", str(session.changed))
     top = re.match(r"SELECT TOP \((\d+)\)", text)
     if top:

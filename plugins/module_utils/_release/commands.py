@@ -11,8 +11,10 @@ from .._db.connection import connect
 from .._db.ledger import Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
+from . import downtime as measured
 from . import guard as guard_rules
 from . import lease, states
+from .budget import parse_budget
 from .report import read_report
 from .store import Store, parse_time
 
@@ -172,15 +174,18 @@ def release_info(params: dict, check_mode: bool = False) -> dict:
 
     Returns:
         ledger (whether it exists), releases, release (the asked one or the newest, None without any), members by host,
-        events, lease, soak_seconds_left, next_step.
+        events, lease, soak_seconds_left, next_step, downtime (what probes have measured, and what is left of the budget).
     """
     empty = {"ledger": False, "releases": [], "release": None, "members": {}, "events": [], "lease": None, "next_step": None}
+    empty["downtime"] = {"runs": [], "budget": None}
+    parse_budget(params["budget"])
     with _store(params, create=False) as store:
         if not store.ledger.exists():
             return empty
         releases = store.releases()
         known = [r for r in releases if params["version"] in (None, r["version"])]
         facts = {**empty, "ledger": True, "releases": releases, "lease": store.lease()}
+        facts["downtime"] = measured.told(measured.Downtime(store), known[-1] if known else None, params["budget"])
         if not known:
             return facts
         release = known[-1]
@@ -233,6 +238,47 @@ def record_member(params: dict, check_mode: bool) -> dict:
             "after": {"host": params["host"], "state": after["state"]},
         },
     }
+
+
+def record_availability(params: dict, check_mode: bool) -> dict:
+    """Write what a run of the availability probe has measured.
+
+    Returns:
+        changed, run (its row), diff.
+
+    Raises:
+        EverupError: the report lacks something.
+    """
+    report = params["report"]
+    if report is None and not params["override"]:
+        raise EverupError("report and override are missing: give one of them.")
+    if report is None:
+        return _override(params, check_mode)
+    measured.check_report(report)
+    with _store(params, create=not check_mode) as store:
+        release = next((one for one in reversed(_releases(store)) if one["version"] == params["version"]), None)
+        before, after = measured.Downtime(store).record(release and release["id"], report, only_looks=check_mode)
+    return {
+        "changed": before != after,
+        "row": after,
+        "diff": {"before": _counted(before), "after": _counted(after)},
+    }
+
+
+def _override(params: dict, check_mode: bool) -> dict:
+    if not check_mode:
+        with _store(params, create=True) as store, store.db.transaction():
+            release = store.find(params["version"])
+            store.ledger.event("availability_overridden", release["id"], params["version"], reason=params["override"])
+    return {"changed": True}
+
+
+def _releases(store: Store) -> list[dict]:
+    return store.releases() if store.ledger.exists() else []
+
+
+def _counted(row: dict | None) -> dict:
+    return {name: row[name] for name in ("run", "requests", "failed", "downtime_ms")} if row else {}
 
 
 def guard(params: dict, check_mode: bool) -> dict:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from .budget import said
+
 
 def status_lines(release_info: dict, migration_info: dict) -> list[str]:
     """Return what an operator wants to know at a glance.
@@ -22,11 +24,12 @@ def status_lines(release_info: dict, migration_info: dict) -> list[str]:
         lines += [f"            {script['script']} was edited after it was applied" for script in facts["changed_since"]]
         lines += [f"            {script} is in the history and not on disk" for script in facts["missing"]]
     if not release:
-        return [*lines, "release     none yet"]
+        return [*lines, "release     none yet", *_downtime_lines(release_info["downtime"])]
     since = release.get(f"{release['state']}_at") or release["opened_at"]
     lines.append(f"release     {release['version']} is {release['state']} since {since}, opened by {release['opened_by']}")
     lines += [f"            {release['reason']}"] if release["reason"] else []
     lines.append(f"next        {release_info['next_step']}")
+    lines += _downtime_lines(release_info["downtime"])
     lease = release_info["lease"]
     if lease and lease["holder"]:
         left = lease["seconds_left"]
@@ -38,4 +41,18 @@ def status_lines(release_info: dict, migration_info: dict) -> list[str]:
         versions = f"{row['version_before'] or '?'} -> {row['version_after'] or '?'}"
         reason = f"  {row['reason']}" if row["reason"] else ""
         lines.append(f"{host:<11} {row['state']:<11} {versions:<20} {row['changed_at']}{reason}")
+    return lines
+
+
+def _downtime_lines(downtime: dict) -> list[str]:
+    """Return a line for each run of the probe, and one for what is left of the budget."""
+    lines = [
+        f"downtime    {said(run['downtime_ms'])}, longest gap {said(run['longest_gap_ms'])}; {run['failed']} of "
+        f"{run['requests']} requests failed from {run['started_at']} to {run['ended_at']}"
+        for run in downtime["runs"]
+    ]
+    budget = downtime["budget"]
+    if budget:
+        again = f", something again from {budget['enough_at']} on" if budget["enough_at"] else ""
+        lines.append(f"budget      {budget['budget']}: {said(budget['spent_ms'])} spent, {said(budget['left_ms'])} left{again}")
     return lines

@@ -79,8 +79,12 @@ def test_the_whole_demo_writes_its_figures(tmp_path):
         "p50_during_ms",
         "p99_during_ms",
         "phases",
+        "probe",
     ]
     assert result["requests"] >= 100
     assert (result["failed"], result["wrong"], result["lost_writes"]) == (0, 0, 0)
+    assert result["probe"]["requests"] > 0
+    assert (result["probe"]["failed"], result["probe"]["downtime_ms"]) == (0, 0)
+    assert "downtime measured by the probe: 0 ms; 0 of " in output
     assert list(result["phases"]) == ["expand", "rolling"]
     assert "Not one request failed, and no write was lost." in output

@@ -5,38 +5,16 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.tests.support.failing_version import failing_for_users
 
 from lab.load_process import LoadProcess
-from lab.shop import SERVICE
 
 OLD, NEW = "1.0.0", "2.0.0"
 UP = {"web1": "UP", "web2": "UP"}
 OBSERVED = {"rolling_upgrade_observe_seconds": 2, "rolling_upgrade_observe_interval": 1, "rolling_upgrade_observe_requests": 30}
-# Answers health checks, and fails for users: what stands in for version 2 of the shop on one host.
-FAILING = """
-import http.server, json, sys
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        healthy = self.path == "/health"
-        body = json.dumps({"status": "ok", "version": "2.0.0"}).encode()
-        self.send_response(200 if healthy else 500)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_PUT = do_GET
-
-    def log_message(self, *words):
-        pass
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +44,6 @@ def settings(smoke_tests: Path, breaks: str = "", **more) -> tuple[str, str]:
     """Return the arguments of a run with smoke tests that fail for one version."""
     smoke = {"rolling_upgrade_smoke_tests": str(smoke_tests.with_suffix(".yml")), "smoke_breaks": breaks}
     return "-e", json.dumps({**smoke, "rolling_upgrade_on_failure": "rollback_all", **more})
-
-
-def failing_for_users(deploy, host: str, folder: Path) -> dict:
-    """Return a host's variables with a restart that starts the failing server in place of version 2."""
-    server, program = deploy.servers[host], folder / "failing.py"
-    program.write_text(FAILING)
-    service = shlex.join([sys.executable, str(SERVICE)])
-    script = f"""
-if [ -f {folder}/pid ]; then kill $(cat {folder}/pid); while kill -0 $(cat {folder}/pid) 2>/dev/null; do sleep 0.1; done; fi
-rm -f {folder}/pid
-case $(readlink {server.home}/current) in
-  *{NEW}) {service} stop --home {server.home}
-    setsid {sys.executable} {program} {server.port} > /dev/null 2>&1 & echo $! > {folder}/pid ;;
-  *) {service} start --home {server.home} ;;
-esac
-"""
-    return {"rolling_upgrade_restart_command": ["sh", "-c", script]}
 
 
 def test_an_old_version_that_fails_on_the_expanded_schema_ends_the_release_before_a_host_is_touched(deploy, smoke_tests):

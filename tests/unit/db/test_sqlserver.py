@@ -380,6 +380,9 @@ def test_names_and_expressions():
     assert engine.table("t") == "[a]]b].[t]"
     assert engine.first_rows(" select a FROM t ORDER BY a", 3) == "SELECT TOP (3) a FROM t ORDER BY a"
     assert engine.later(-1.5) == "DATEADD(millisecond, 500, DATEADD(second, -2, CAST(SYSUTCDATETIME() AS datetime2(3))))"
+    assert engine.moment("2026-11-20T10:00:00.250Z") == "CAST('2026-11-20T10:00:00.250' AS datetime2(3))"
+    with pytest.raises(EverupError, match="no time of the ledger"):
+        engine.moment("'); DROP TABLE log --")
     assert engine.settled_rows("[t]") == "[t] WITH (READPAST)"
 
 

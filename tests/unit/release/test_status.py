@@ -6,7 +6,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.status impo
 
 PHASE = {"current": None, "pending": [], "unfinished": [], "changed_since": [], "missing": []}
 MIGRATIONS = {"engine": "sqlite", "server_version": "3.40", "expand": PHASE, "contract": PHASE}
-EMPTY = {"release": None, "lease": None, "members": {}, "next_step": None}
+EMPTY = {"release": None, "lease": None, "members": {}, "next_step": None, "downtime": {"runs": [], "budget": None}}
 
 
 def test_an_empty_database():
@@ -29,7 +29,10 @@ def test_everything():
     release = {"version": "2", "state": "rolling", "opened_at": "T0", "rolling_at": "T1", "opened_by": "ann", "reason": "late"}
     lease = {"holder": "ann@c1", "holder_process": {"pid": 7}, "taken_at": "T2", "seconds_left": 59.6}
     row = {"state": "ready", "version_before": None, "version_after": "2", "changed_at": "T3", "reason": "why"}
+    run = {"downtime_ms": 1500, "longest_gap_ms": 900, "failed": 7, "requests": 60, "started_at": "T1", "ended_at": "T4"}
+    budget = {"budget": "30m per 7d", "spent_ms": 61_000, "left_ms": 1_739_000, "enough_at": None}
     facts = {"release": release, "lease": lease, "members": {"web1": row}, "next_step": "run everup.deploy.rollout again"}
+    facts["downtime"] = {"runs": [run], "budget": budget}
     lines = status_lines(facts, {**MIGRATIONS, "expand": expand})
     assert lines == [
         "database    sqlite 3.40",
@@ -41,6 +44,8 @@ def test_everything():
         "release     2 is rolling since T1, opened by ann",
         "            late",
         "next        run everup.deploy.rollout again",
+        "downtime    1.5 s, longest gap 0.9 s; 7 of 60 requests failed from T1 to T4",
+        "budget      30m per 7d: 1 m 1 s spent, 28 m 59 s left",
         "lease       ann@c1, process 7, since T2, expires in 60 s",
         "web1        ready       ? -> 2               T3  why",
     ]

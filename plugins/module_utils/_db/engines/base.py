@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Callable, Iterator
 
+from ..errors import DatabaseError
 from ..keyset import MYSQL, Column, Keyset, table_parts, type_text
 from ..lexis import Lexis, ScriptError, Statement
 from ..questions import Question
 from .stored import STORED_OBJECTS
 
 TRANSACTION_WORDS = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ABORT")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _TRANSACTION_STARTS = (("START", "TRANSACTION"), ("PREPARE", "TRANSACTION"))
 
 CAPABILITIES = {
@@ -73,6 +76,7 @@ class Engine(ABC):
         types: column types of the ledger: text, name (short, indexable), time, count, serial (a key that counts itself).
         repeatable: first words of statements that may always run twice.
         table_options: what stands behind each CREATE TABLE of the ledger.
+        keeps_zone: whether that type takes a time with its zone.
         schema: the schema of the collection's own tables, empty for the connection's default.
         keyset: how a table is walked along its key.
     """
@@ -83,6 +87,7 @@ class Engine(ABC):
     types: dict = {}  # noqa: RUF012 - a constant of each engine
     repeatable: tuple = ()
     table_options = ""
+    keeps_zone = True
     schema = ""
     keyset: Keyset = MYSQL
 
@@ -283,6 +288,16 @@ class Engine(ABC):
     @abstractmethod
     def later(self, seconds: float) -> str:
         """Return an SQL expression for the server's clock plus seconds."""
+
+    def moment(self, text: str) -> str:
+        """Return an SQL expression for a time of the ledger, which is ISO 8601 in UTC with milliseconds.
+
+        Raises:
+            DatabaseError: the text is none.
+        """
+        if not _MOMENT.fullmatch(text):
+            raise DatabaseError(f"'{text}' is no time of the ledger: write it as 2026-11-20T10:00:00.000Z.")
+        return f"CAST('{text if self.keeps_zone else text[:-1]}' AS {self.types['time']})"
 
     def create_schema(self) -> None:  # noqa: B027 - most engines need no schema of their own
         """Create the schema of the collection's own tables where the engine has schemas and it is missing."""

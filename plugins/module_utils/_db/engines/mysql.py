@@ -65,6 +65,7 @@ class MysqlEngine(OdbcEngine):
     statement_timeout_unit = 1000
     read_only = "transaction_read_only"
     transactional_ddl = False
+    keeps_zone = False
     table_options = " ENGINE=InnoDB"
     repeatable = ("ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "FLUSH", "GRANT", "REVOKE")
     lexis = Lexis(

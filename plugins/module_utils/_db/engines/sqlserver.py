@@ -99,6 +99,7 @@ class SqlserverEngine(OdbcEngine):
     packages = ("tdsodbc", "msodbcsql18")
     lexis = Lexis(nested_comments=True, quotes='"[', batches=True)
     transactional_ddl = True
+    keeps_zone = False
     keyset = SQL_SERVER
     types = {  # noqa: RUF012 - a constant
         "text": "nvarchar(max)",

@@ -1,0 +1,226 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides how much downtime releases may still cause: a budget over a sliding window, and one release's own bound."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Optional
+
+from .._db.script import parse_duration
+from .._errors import EverupError
+
+ON_BUDGET = ("stop", "rollback", "warn")
+_LONG_UNITS = {"d": 86400.0, "w": 7 * 86400.0}
+_LONG = re.compile(r"(\d+(?:\.\d+)?)([dw])")
+_PER = re.compile(r"\s*(\S+)\s+per\s+(\S+)\s*")
+
+Interval = tuple[float, float]
+
+
+class Budget(NamedTuple):
+    """So many seconds of downtime in any window of so many seconds."""
+
+    allowed: float
+    window: float
+
+
+def parse_time_span(text: str) -> float:
+    """Return the seconds of '250ms', '2s', '5m', '1h', '7d' or '4w'.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    long = _LONG.fullmatch(str(text).strip())
+    if long:
+        return float(long.group(1)) * _LONG_UNITS[long.group(2)]
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is no duration: write it as 10s, 30m, 1h, 7d or 4w") from None
+
+
+def parse_budget(text: str) -> Optional[Budget]:
+    """Return the budget of a text such as '30m per 7d', None of an empty one.
+
+    Raises:
+        EverupError: it is no budget, or allows more than there is.
+    """
+    if not str(text or "").strip():
+        return None
+    match = _PER.fullmatch(str(text))
+    if not match:
+        raise EverupError(f"availability_budget is '{text}': write it as '30m per 7d', so much downtime in any so long a time.")
+    try:
+        budget = Budget(*(parse_time_span(part) for part in match.groups()))
+    except ValueError as error:
+        raise EverupError(f"availability_budget is '{text}': {error}.") from None
+    if budget.window <= 0 or budget.allowed >= budget.window:
+        raise EverupError(f"availability_budget is '{text}': the downtime must be shorter than the time that it is allowed in.")
+    return budget
+
+
+def parse_bound(text: str) -> Optional[float]:
+    """Return the seconds of a release's own bound, None of an empty text.
+
+    Raises:
+        EverupError: it is no duration.
+    """
+    if not str(text if text is not None else "").strip():
+        return None
+    try:
+        return parse_time_span(text)
+    except ValueError as error:
+        raise EverupError(f"availability_bound is '{text}': {error}.") from None
+
+
+def _covered(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return the time that is covered by any of the intervals, in order."""
+    merged: list[Interval] = []
+    for start, end in sorted(intervals):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        elif end > start:
+            merged.append((start, end))
+    return merged
+
+
+def down_of(run: Mapping) -> list[Interval]:
+    """Return when a recorded run saw downtime, in Unix time.
+
+    Where the record does not tell the moments, the downtime is spread evenly over the run: a window that holds a part of the run
+    holds the same part of its downtime.
+
+    Parameters:
+        run: started, ended (Unix time), downtime_ms, and down: intervals in seconds from the start, None where not known.
+    """
+    if run["down"] is not None:
+        return [(run["started"] + start, run["started"] + end) for start, end in run["down"]]
+    seconds, lasted = run["downtime_ms"] / 1000, run["ended"] - run["started"]
+    if not seconds or lasted <= 0:
+        return []
+    count = 100
+    step, part = lasted / count, seconds / count
+    return [(run["started"] + step * number, run["started"] + step * number + part) for number in range(count)]
+
+
+def spend(budget: Budget, runs: Iterable[Mapping], now: float) -> dict:
+    """Return what of a budget is spent at a moment, what is left, and when it is enough again.
+
+    Time that two runs saw the application down is spent once.
+
+    Parameters:
+        runs: as for down_of().
+        now: Unix time.
+
+    Returns:
+        allowed_ms, window_s, spent_ms, left_ms (negative when overdrawn), enough_at (Unix time from which something is left
+        again, None while something is).
+    """
+    since = now - budget.window
+    every = _covered(interval for run in runs for interval in down_of(run))
+    inside = [(max(start, since), min(end, now)) for start, end in every if end > since and start < now]
+    spent = sum(end - start for start, end in inside)
+    over = spent - budget.allowed
+    enough_at = None
+    if over >= 0 and inside:
+        enough_at = inside[-1][1] + budget.window
+        for start, end in inside:
+            if over < end - start:
+                enough_at = start + over + budget.window
+                break
+            over -= end - start
+    return {
+        "allowed_ms": round(budget.allowed * 1000),
+        "window_s": budget.window,
+        "spent_ms": round(spent * 1000),
+        "left_ms": round((budget.allowed - spent) * 1000),
+        "enough_at": enough_at,
+    }
+
+
+def said(milliseconds: float) -> str:
+    """Return a time as a person says it, in its two largest units."""
+    if milliseconds < 0:
+        return f"-{said(-milliseconds)}"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:.3f}".rstrip("0").rstrip(".") + " s"
+    seconds = round(milliseconds / 1000)
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
+    first = next(number for number, (count, _unit) in enumerate(parts) if count)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
+def why_spent(spent: Optional[Mapping]) -> str:
+    """Return why a release may not begin, nothing where it may.
+
+    Parameters:
+        spent: as spend() gives it, with enough_at as text and the budget as it was written; nothing without a budget.
+    """
+    if not spent or spent["left_ms"] > 0:
+        return ""
+    again = f" Something is left again from {spent['enough_at']} on." if spent["enough_at"] else ""
+    return (
+        f"The downtime budget of {spent['budget']} is spent: releases of the last {said(spent['window_s'] * 1000)} have cost "
+        f"{said(spent['spent_ms'])} of {said(spent['allowed_ms'])}.{again} To release all the same, say why: "
+        "-e availability_override='...'. Nothing was changed."
+    )
+
+
+def verdict(seen: Mapping, bound: str, on_budget: str) -> dict:
+    """Return what becomes of a roll-out whose probe has been looked at.
+
+    Parameters:
+        seen: registered result of ``availability_probe``.
+        bound: the release's own bound, such as ``10s``; empty for none.
+        on_budget: ``stop``, ``rollback`` or ``warn``.
+
+    Returns:
+        reason (why it must not go on, empty when it may), takes_back (whether every host is to go back), warning.
+
+    What nobody measures is no evidence: without figures a roll-out that has a bound stops, and takes nothing back.
+    """
+    if on_budget not in ON_BUDGET:
+        raise EverupError(f"availability_on_budget is '{on_budget}': it must be one of {', '.join(ON_BUDGET)}.")
+    seconds = parse_bound(bound)
+    fine = {"reason": "", "takes_back": False, "warning": ""}
+    if seconds is None or seen.get("skipped"):
+        return fine
+    is_known = bool(seen.get("report")) and bool(seen.get("running"))
+    if is_known and seen["report"]["downtime_ms"] <= seconds * 1000:
+        return fine
+    why = _why_over(seen["report"], bound) if is_known else _why_unknown(seen)
+    if on_budget == "warn":
+        return {**fine, "warning": why}
+    return {**fine, "reason": why, "takes_back": is_known and on_budget == "rollback"}
+
+
+def _why_over(report: Mapping, bound: str) -> str:
+    most = next(iter(report["reasons"]), "")
+    return (
+        f"users have met {said(report['downtime_ms'])} of downtime since {report['started_at']}, more than the {bound} of "
+        f"availability_bound ({report['failed']} of {report['requests']} requests failed"
+        + (f", most of them: {most})" if most else ")")
+    )
+
+
+def _why_unknown(seen: Mapping) -> str:
+    if seen.get("unreachable") or seen.get("failed"):
+        why = f"the availability probe could not be asked ({seen.get('msg') or 'no reason given'})"
+    else:
+        report = seen.get("report")
+        when = f"its journal ends at {report['ended_at']} ({report['end']})" if report else "it has left no journal"
+        why = f"the availability probe does not run, {when}"
+    return f"nobody knows how much downtime users have met: {why}"
+
+
+def over_bound(hosts: Iterable[str], hostvars: Mapping) -> str:
+    """Return why every host is to go back since the release is over its bound, nothing where it is not.
+
+    Parameters:
+        hosts: those that may have looked, in order.
+        hostvars: with availability_verdict, as verdict() gives it.
+    """
+    found = [hostvars[host].get("availability_verdict") or {} for host in hosts if host in hostvars]
+    return next((one["reason"] for one in found if one.get("takes_back")), "")

@@ -1,0 +1,122 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Releases that are measured: one that goes over its bound and back, one that the budget refuses, one that nobody notices."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from ansible_collections.everup.deploy.tests.support.failing_version import failing_for_users
+
+from lab.playbook import kill_at
+
+OLD, NEW = "1.0.0", "2.0.0"
+UP = {"web1": "UP", "web2": "UP"}
+TOKEN = "s3cret-t0ken"
+
+
+@pytest.fixture(scope="module")
+def deploy(deploy_to, tmp_path_factory):
+    return deploy_to(tmp_path_factory.mktemp("site"), "sqlite", 2)
+
+
+@pytest.fixture
+def measured(deploy, tmp_path_factory):
+    """The arguments of a run that is measured."""
+    settings = {
+        "availability_urls": [f"{deploy.site.url}/customers/1/orders?key=s3cret-key"],
+        "availability_secret_headers": {"Authorization": f"Bearer {TOKEN}"},
+        "availability_rate": 20,
+        "availability_timeout": 10,
+        "availability_after": 1,
+        "availability_folder": str(tmp_path_factory.getbasetemp() / "availability"),
+    }
+
+    def arguments(**more) -> tuple[str, str]:
+        return "-e", json.dumps({**settings, **more})
+
+    return arguments
+
+
+def rows(deploy) -> list[dict]:
+    """Return the rows of all measurements, oldest first."""
+    with closing(sqlite3.connect(deploy.site.login["login_db"])) as database:
+        database.row_factory = sqlite3.Row
+        found = [dict(row) for row in database.execute("SELECT * FROM everup_probe ORDER BY id")]
+    return [{**row, "detail": json.loads(row["detail"])} for row in found]
+
+
+def test_a_version_that_costs_more_than_its_bound_is_taken_back(deploy, measured, tmp_path):
+    hook = tmp_path / "hook.yml"
+    hook.write_text(json.dumps([{"name": "Let users come", "ansible.builtin.pause": {"seconds": 2}}]))
+    deploy.vary(web1={**failing_for_users(deploy, "web1", tmp_path), "rolling_upgrade_hooks": {"after_ready": str(hook)}})
+    bound = {"availability_bound": "100ms", "availability_on_budget": "rollback"}
+    run = deploy.run("release.yml", *measured(**bound), "-v")
+    deploy.vary()
+    assert run.code != 0
+    assert "more than the 100ms of availability_bound" in run.flat
+    assert "most of them: HTTP 500" in run.flat
+    assert "Every host serves the version before again (availability_on_budget is rollback)" in run.flat
+    assert deploy.state() == "rolled_back"
+    assert deploy.versions() == {"web1": OLD, "web2": OLD}
+    assert deploy.member_states() == {"web1": "rolled_back"}
+    assert "availability_bound" in deploy.ledger()["members"]["web1"]["reason"]
+    assert deploy.pool() == UP
+    (row,) = rows(deploy)
+    assert row["failed"] > 2
+    assert row["downtime_ms"] > 100
+    assert row["detail"]["latency"]["during"]["failed"] == row["failed"]
+    assert row["detail"]["end"] == "stopped"
+    with closing(sqlite3.connect(deploy.site.login["login_db"])) as database:
+        ledger = "\n".join(database.iterdump())
+    assert TOKEN not in run.output + ledger
+    assert "s3cret-key" not in ledger
+
+
+def test_a_budget_that_is_spent_refuses_the_next_release(deploy, measured):
+    spent = {"availability_budget": "50ms per 1d"}
+    before = deploy.snapshot()
+    run = deploy.run("release.yml", *measured(**spent))
+    assert run.code != 0
+    assert "The downtime budget of 50ms per 1d is spent" in run.flat
+    assert "Something is left again from" in run.flat
+    assert deploy.snapshot() == before
+    nothing = deploy.run("everup.deploy.preflight", "-e", "availability_budget='30m per 7d'")
+    assert nothing.code != 0
+    assert "availability_urls is empty" in nothing.flat
+    status = deploy.run("everup.deploy.status", *measured(availability_budget="30m per 7d"))
+    assert "budget      30m per 7d: " in status.output
+    assert "downtime    " in status.output
+
+
+def test_a_release_that_nobody_notices_is_measured_over_the_death_of_its_controller(deploy, measured):
+    arguments = measured(availability_bound="1s", availability_override="the fix of it", availability_budget="50ms per 1d")
+    version = ("-e", f"release_version={NEW}")
+    assert kill_at(deploy.site.start("release.yml", *version, *arguments), lambda line: "Drain" in line) is None
+    run = deploy.run("everup.deploy.rollout", *arguments)
+    assert run.code == 0, run.output[-4000:]
+    assert deploy.state() == "rolled"
+    _earlier, row = rows(deploy)
+    assert (row["failed"], row["downtime_ms"]) == (0, 0)
+    assert f"0 of {row['requests']} requests failed" in run.flat
+    phases = row["detail"]["latency"]
+    assert all(phases[name]["requests"] > 0 for name in ("before", "during", "after")), phases
+    ledger = deploy.ledger()
+    assert row["release_id"] == ledger["release"]["id"]
+    assert row["started_at"] < ledger["release"]["rolling_at"] < ledger["release"]["rolled_at"] < row["ended_at"]
+    assert json.loads(row["target"]) == [f"{deploy.site.url}/customers/1/orders"]
+    (override,) = [event for event in ledger["events"] if event["what"] == "availability_overridden"]
+    assert override["detail"] == {"reason": "the fix of it"}
+
+
+def test_check_mode_measures_nothing(deploy, measured, tmp_path):
+    before = len(rows(deploy))
+    run = deploy.run(
+        "everup.deploy.rollout", *measured(availability_folder=str(tmp_path / "none"), availability_bound="1s"), "--check"
+    )
+    assert run.code == 0, run.output[-4000:]
+    assert len(rows(deploy)) == before
+    assert not (tmp_path / "none").exists()
