@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._release import canary, rollout, status
+from ansible_collections.everup.deploy.plugins.module_utils._trash import lines
 
 
 def _filter(function):
@@ -49,4 +50,5 @@ class FilterModule:
             "canary_verdict": _filter(canary.verdict),
             "silent_hosts": _filter(rollout.silent_hosts),
             "release_status": _filter(status.status_lines),
+            "trash_lines": _filter(lines.trash_lines),
         }

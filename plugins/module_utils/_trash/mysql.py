@@ -29,12 +29,9 @@ _RELATION = (
 )
 _TABLES = ("BASE TABLE", "SYSTEM VERSIONED")
 _FOREIGN_KEYS = (
-    "SELECT k.constraint_name AS name, k.column_name AS col, k.referenced_table_schema AS parent_schema,"
-    " k.referenced_table_name AS parent, k.referenced_column_name AS parent_col, r.update_rule AS on_update,"
-    " r.delete_rule AS on_delete FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r"
-    " ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name"
-    " WHERE k.table_schema = ? AND k.table_name = ? AND k.referenced_table_name IS NOT NULL"
-    " ORDER BY k.constraint_name, k.ordinal_position"
+    "SELECT constraint_name AS name, column_name AS col, referenced_table_schema AS parent_schema,"
+    " referenced_table_name AS parent, referenced_column_name AS parent_col FROM information_schema.key_column_usage"
+    " WHERE table_schema = ? AND table_name = ? AND referenced_table_name IS NOT NULL ORDER BY constraint_name, ordinal_position"
 )
 _CHILDREN = (
     "SELECT column_name AS col, referenced_column_name AS parent_col, table_schema AS `schema`, table_name AS name"
@@ -138,7 +135,7 @@ class MysqlKeeper(Keeper):
                 {
                     "name": key["name"],
                     "needs": self._full(key["parent_schema"], key["parent"]),
-                    "sql": self._foreign_key(key),
+                    "sql": f"ADD {self._line(place, 'CONSTRAINT ' + self.db.quote(key['name']))}",
                     "what": f"foreign key {key['name']}",
                 }
                 for key in keys
@@ -149,15 +146,6 @@ class MysqlKeeper(Keeper):
             ),
             (place.name,),
             (f"DROP TABLE {new}",),
-        )
-
-    def _foreign_key(self, key: dict) -> str:
-        quote = self.db.quote
-        columns, parents = (", ".join(map(quote, key[name])) for name in ("columns", "parent_columns"))
-        return (
-            f"ADD CONSTRAINT {quote(key['name'])} FOREIGN KEY ({columns}) REFERENCES"
-            f" {self._full(key['parent_schema'], key['parent'])} ({parents})"
-            f" ON DELETE {key['on_delete']} ON UPDATE {key['on_update']}"
         )
 
     def _orphans(self, table: str, key: dict) -> str:
@@ -249,13 +237,16 @@ class MysqlKeeper(Keeper):
             index["expression"] += row["expression"] or ""
         return found
 
+    def _line(self, place: Place, beginning: str) -> str | None:
+        """Return the line of SHOW CREATE TABLE that begins like this, None without one."""
+        text = self.db.query(f"SHOW CREATE TABLE {self._full(place.schema, place.name)}")[0]["create table"]
+        lines = (line.strip().rstrip(",") for line in text.split("\n"))
+        return next((line for line in lines if line.lower().startswith(f"{beginning} ".lower())), None)
+
     def _definition(self, place: Place, column: str) -> str | None:
         """Return how SHOW CREATE TABLE defines a column, without its name."""
-        text = self.db.query(f"SHOW CREATE TABLE {self._full(place.schema, place.name)}")[0]["create table"]
-        for line in text.split("\n"):
-            if line.lower().startswith(f"  {self.db.quote(column)} ".lower()):
-                return line.strip().rstrip(",")[len(self.db.quote(column)) + 1 :]
-        return None
+        line = self._line(place, self.db.quote(column))
+        return line and line[len(self.db.quote(column)) + 1 :]
 
     def _stand_in(self, column: dict) -> str:
         if column["type"] == "enum":

@@ -4,9 +4,10 @@
 
 Facts relied on, from sqlite.org: RENAME TO and RENAME COLUMN write the schema alone; a view or trigger of another table that
 names a renamed one is rewritten, but with PRAGMA legacy_alter_table it is left as it is, as behind DROP TABLE
-(lang_altertable.html, pragma.html); index and trigger names are the whole database's; no ALTER TABLE takes a foreign key or a NOT NULL off; whether
-foreign keys are enforced, each connection decides (foreignkeys.html), so that one of a kept table could keep the application from
-deleting. DROP COLUMN refuses a column that anything else names; whether it would is tried on a copy of the schema in memory.
+(lang_altertable.html, pragma.html); index and trigger names are the whole database's; no ALTER TABLE takes a foreign key or a
+NOT NULL off; whether foreign keys are enforced, each connection decides (foreignkeys.html), so that one of a kept table could
+keep the application from deleting. DROP COLUMN refuses a column that anything else names; whether it would is tried on a copy of
+the schema in memory.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 Facts relied on, from Microsoft Learn: ALTER SCHEMA ... TRANSFER moves a table with its indexes, constraints and triggers, and
 takes every permission off it ("ALTER SCHEMA"); names of constraints and triggers are the schema's; sp_rename leaves the text of
 modules as it was, so that a trigger is dropped and made again; ALTER COLUMN from NOT NULL to NULL changes the catalog alone
-("ALTER TABLE"); DROP COLUMN refuses a column with a default, an index, a constraint or a schema-bound reader; what stands behind SAVE TRANSACTION
-can be taken back; sys.dm_exec_procedure_stats knows cached plans only. Tried against a simulated server alone.
+("ALTER TABLE"); DROP COLUMN refuses a column with a default, an index, a constraint or a schema-bound reader; what stands behind
+SAVE TRANSACTION can be taken back; sys.dm_exec_procedure_stats knows cached plans only. Tried against a simulated server alone.
 """
 
 from __future__ import annotations

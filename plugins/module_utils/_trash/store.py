@@ -75,7 +75,8 @@ class Store:
         now = self._db.now()
         self._db.execute(
             f"INSERT INTO {self._table} (release_version, script, kind, object, kept_as, manifest, state, dropped_at,"
-            f" purge_after, changed_at, changed_by) VALUES (?, ?, ?, ?, ?, ?, ?, {now}, {self._db.later(keep_seconds)}, {now}, ?)",
+            f" purge_after, changed_at, changed_by) VALUES (?, ?, ?, ?, ?, ?, ?, {now}, {self._db.later(keep_seconds)}, {now},"
+            " ?)",
             (
                 release,
                 script,
