@@ -12,8 +12,8 @@ description:
   - Lists the tables, columns, views, procedures and functions that a contract has moved away and that
     M(everup.deploy.trash) can bring back, with their size, their last use where the server knows it, and when they may be purged.
   - Lists beside them the views, procedures and functions that live in several versions (C(spFind), C(spFind_2)), all but the
-    newest of each, with their last use. PostgreSQL counts calls only with C(track_functions), SQL Server since the plan is in its cache,
-    MariaDB, MySQL and SQLite not at all.
+    newest of each, with their last use.
+  - PostgreSQL counts calls only with C(track_functions), SQL Server since the plan is in its cache, the others not at all.
   - Changes nothing, and creates nothing in a database that has no ledger yet.
 author: everup.deploy contributors (@everup)
 extends_documentation_fragment:

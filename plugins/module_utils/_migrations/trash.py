@@ -24,6 +24,8 @@ from .families import families
 from .locks import BlockerWatch, take_session_lock, with_lock_budget
 from .migrate import option_seconds
 
+_DUPLICATE_KEY_NAME = 1061  # of MariaDB and MySQL: a run that was killed has made the index
+
 
 def trash_info(params: dict, _check_mode: bool) -> dict:
     """List what is kept, and the old versions that could be; changes nothing.
@@ -109,6 +111,8 @@ class _Trash:
         done: list[dict] = []
         try:
             self.store.settle(self.keeper)
+            for row in self.store.rows(RESTORED):  # by a run that was killed before it had done the last things
+                self._finish(row, row.manifest)
             if self.params["action"] == "retire":
                 done.append(self._retire())
                 return self._result(done)
@@ -126,7 +130,7 @@ class _Trash:
                 self.db.release_session_lock(name)
 
     def _chosen(self) -> list[Kept]:
-        rows, wanted, release = self.store.rows(DROPPED), self.params["object"], self.params["release_version"]
+        rows, wanted, release = self.store.rows(), self.params["object"], self.params["release_version"]
         if self.params["action"] == "restore":
             return to_restore(rows, wanted, release)
         return to_purge(rows, wanted, release, self.params["early"])
@@ -167,54 +171,68 @@ class _Trash:
         manifest = row.manifest
         self._check_restore(manifest)
         usable = [one for one in manifest.constraints if self.keeper.has(one["needs"])]
-        self._within_budget(lambda: self._bring_back(row, usable), f"{row.object} was not restored")
-        left_out = {one["name"] for one in manifest.constraints} - {one["name"] for one in usable}
-        for one in manifest.constraints:
-            if one["name"] in left_out:
-                self.warnings.append(
-                    f"{one['what']} of {row.object} was not put back, since {one['needs']} is gone. With that there again, run: "
-                    f"{one['sql']}"
-                )
-        for last in manifest.finish:
-            if last["of"] not in left_out:
-                self._finish(row, last)
+        left_out = [one for one in manifest.constraints if one not in usable]
+        names = {one["name"] for one in left_out}
+        left = replace(manifest, finish=tuple(last for last in manifest.finish if last["of"] not in names))
+        self._within_budget(lambda: self._bring_back(row, usable, left), f"{row.object} was not restored")
+        for one in left_out:
+            self.warnings.append(
+                f"{one['what']} of {row.object} was not put back, since {one['needs']} is gone. With that there again, run: "
+                f"{one['sql']}"
+            )
         self.warnings += [f"{row.object}: {note}" for note in manifest.notes]
+        self._finish(row, left)
 
-    def _bring_back(self, row: Kept, constraints: list[dict]) -> None:
+    def _bring_back(self, row: Kept, constraints: list[dict], left: Manifest) -> None:
         manifest = row.manifest
         if self.db.transactional_ddl:
             with self.db.transaction():
                 for sql in (*manifest.restore, *(one["sql"] for one in constraints)):
                     run_sql(self.db, sql)
                 self._note(row, RESTORED)
+                self.store.set_manifest(row.id, left)
             return
         # One statement does it all, so that a kill leaves the object in one place or the other.
         with self.db.transaction():
             self.store.set_state(row.id, RESTORING)
+            self.store.set_manifest(row.id, left)
         try:
             with self.keeper.restoring():
                 for sql in manifest.restore:
                     run_sql(self.db, sql.replace("{constraints}", "".join(f"{one['sql']}, " for one in constraints)))
         except DatabaseError:
+            with self.db.transaction():
+                self.store.set_manifest(row.id, manifest)
             self.store.settle(self.keeper)
             raise
         with self.db.transaction():
             self._note(row, RESTORED)
 
-    def _finish(self, row: Kept, last: dict) -> None:
-        """Do one last thing behind a restore; one that the rows do not allow any longer is told."""
-        try:
-            self.db.set_lock_timeout(self.lock_timeout)
-            if not last.get("rows"):
-                run_sql(self.db, last["sql"])
-            elif self.db.query(last["sql"]):
-                self.warnings.append(
-                    f"{last['what']} of {row.object} is back, but rows break it. They are found by: {last['sql']}"
+    def _finish(self, row: Kept, left: Manifest) -> None:
+        """Do the last things behind a restore, each once; one that the rows do not allow any longer is told."""
+        for last in left.finish:
+            rest = replace(left, finish=tuple(other for other in left.finish[left.finish.index(last) + 1 :]))
+            try:
+                self._within_budget(
+                    lambda last=last, rest=rest: self._do_last(row, last, rest), f"{last['what']} was not put back"
                 )
-        except DatabaseError as error:
-            self.warnings.append(
-                f"{last['what']} of {row.object} was not put back: {error}. Once the rows allow it, run: {last['sql']}"
-            )
+            except DatabaseError as error:
+                if error.details.get("number") != _DUPLICATE_KEY_NAME:
+                    self.warnings.append(
+                        f"{last['what']} of {row.object} was not put back: {error}. Once the rows allow it, run: {last['sql']}"
+                    )
+                with self.db.transaction():
+                    self.store.set_manifest(row.id, rest)
+
+    def _do_last(self, row: Kept, last: dict, rest: Manifest) -> None:
+        if last.get("rows") and self.db.query(last["sql"]):
+            self.warnings.append(f"{last['what']} of {row.object} is back, but rows break it. They are found by: {last['sql']}")
+        if not last.get("rows") and not self.db.transactional_ddl:
+            run_sql(self.db, last["sql"])
+        with self.db.transaction():
+            if not last.get("rows") and self.db.transactional_ddl:
+                run_sql(self.db, last["sql"])
+            self.store.set_manifest(row.id, rest)
 
     def _note(self, row: Kept, state: str) -> None:
         self.store.set_state(row.id, state)
@@ -243,7 +261,7 @@ class _Trash:
         with self.db.transaction():
             for sql in statements:
                 self.db.execute(sql)
-            self.store.empty(row.id, replace(row.manifest, move=(), restore=(), constraints=(), finish=(), purge=()))
+            self.store.set_manifest(row.id, replace(row.manifest, move=(), restore=(), constraints=(), finish=(), purge=()))
             self._note(row, PURGED)
 
     # Retire

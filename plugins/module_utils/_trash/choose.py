@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .._errors import EverupError
-from .store import Kept
+from .store import DROPPED, PURGED, RESTORED, Kept
 
 
 def matching(rows: list[Kept], wanted: str | None, release: str | None) -> list[Kept]:
@@ -28,7 +28,10 @@ def _names(row: Kept) -> set[str]:
 
 
 def to_restore(rows: list[Kept], wanted: str | None, release: str | None) -> list[Kept]:
-    """Return what to bring back, the last that was dropped first.
+    """Return what to bring back, the last that was dropped first; nothing where it has been brought back.
+
+    Parameters:
+        rows: all that is, or was, kept.
 
     Raises:
         EverupError: nothing is meant, nothing is kept of that name, or several are.
@@ -37,7 +40,8 @@ def to_restore(rows: list[Kept], wanted: str | None, release: str | None) -> lis
         raise EverupError(
             "object or release_version is missing: what is to be restored? The module trash_info lists what is kept."
         )
-    found = matching(rows, wanted, release)
+    kept = [row for row in rows if row.state == DROPPED]
+    found = matching(kept, wanted, release)
     places = [row.object.lower() for row in found]
     twice = sorted({place for place in places if places.count(place) > 1})
     if twice or (wanted is not None and len(found) > 1):
@@ -45,25 +49,35 @@ def to_restore(rows: list[Kept], wanted: str | None, release: str | None) -> lis
             f"{row.id} is {row.object} of release {row.release_version}, dropped {row.dropped_at}" for row in found
         )
         raise EverupError(f"Several are kept by that name: {several}. Give the number of the one you mean as object.")
-    if not found and wanted is not None:
-        raise EverupError(f"Nothing is kept by the name {wanted}{_of(release)}. Kept: {_listed(rows)}.")
+    if not found and wanted is not None and not _was(rows, wanted, release, RESTORED):
+        raise EverupError(f"Nothing is kept by the name {wanted}{_of(release)}. Kept: {_listed(kept)}.")
     return list(reversed(found))
 
 
 def to_purge(rows: list[Kept], wanted: str | None, release: str | None, early: bool) -> list[Kept]:
-    """Return what to drop for good, the last that was dropped first: columns go before the tables that they were in.
+    """Return what to drop for good, the last that was dropped first; nothing where it has been.
+
+    Parameters:
+        rows: all that is, or was, kept.
 
     Raises:
         EverupError: what is asked for by name is not kept, or not due yet.
     """
-    found = matching(rows, wanted, release)
-    if wanted is not None and not found:
-        raise EverupError(f"Nothing is kept by the name {wanted}{_of(release)}. Kept: {_listed(rows)}.")
+    kept = [row for row in rows if row.state == DROPPED]
+    found = matching(kept, wanted, release)
+    if wanted is not None and not found and not _was(rows, wanted, release, PURGED):
+        raise EverupError(f"Nothing is kept by the name {wanted}{_of(release)}. Kept: {_listed(kept)}.")
     waiting = [row for row in found if not row.due and not early]
     if wanted is not None and waiting:
         until = "; ".join(f"{row.object} until {row.purge_after}" for row in waiting)
         raise EverupError(f"Not due yet: {until}. Nothing was purged. Wait, or purge it all the same with early=true.")
     return [row for row in reversed(found) if row not in waiting]
+
+
+def _was(rows: list[Kept], wanted: str, release: str | None, state: str) -> bool:
+    """Return whether the last that had this name has come to a state."""
+    found = matching(rows, wanted, release)
+    return bool(found) and found[-1].state == state
 
 
 def _of(release: str | None) -> str:

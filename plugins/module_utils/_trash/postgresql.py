@@ -84,9 +84,9 @@ WHERE i.indrelid = {id} AND i.indisunique AND NOT EXISTS (SELECT 1 FROM pg_const
 """
 _ROUTINES = """
 SELECT p.oid::bigint AS id, n.nspname::text AS schema, p.proname::text AS name, p.prokind::text AS kind,
-       pg_get_function_identity_arguments(p.oid) AS arguments, p.oid::regprocedure::text AS signature,
+       pg_get_function_identity_arguments(p.oid) AS arguments,
        (EXISTS (SELECT 1 FROM pg_depend e WHERE e.objid = p.oid AND e.classid = 'pg_proc'::regclass AND e.deptype = 'e'))::int
-       AS of_extension, pg_get_userbyid(p.proowner)::text AS owner, pg_describe_object('pg_proc'::regclass, p.oid, 0) AS described
+       AS of_extension, pg_get_userbyid(p.proowner)::text AS owner
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 """
 _GRANTS = """
@@ -232,12 +232,16 @@ class PostgresqlKeeper(Keeper):
         return Manifest("view", place, place, restore=tuple(restore), constraints=again, takes=(place.name,))
 
     def _routine(self, drop: Drop) -> Manifest | Refusal:
-        if drop.arguments is not None:
-            sql = _ROUTINES + " WHERE p.oid = to_regprocedure(?)"
-            found = self.db.query(sql, (f"{written(drop.name)}({_types(drop.arguments)})",))
-        else:
-            found = self.db.query(_ROUTINES + " WHERE p.oid = to_regproc(?)", (written(drop.name),))
-        if not found or found[0]["kind"] not in ("f", "p"):
+        schema, name = (plain_folded(part) for part in ("", *drop.name)[-2:])
+        where = "n.nspname = ?" if schema else "pg_function_is_visible(p.oid) AND '' = ?"
+        found = self.db.query(f"{_ROUTINES} WHERE {where} AND p.proname = ? AND p.prokind IN ('f', 'p')", (schema, name))
+        if len(found) > 1 and drop.arguments is not None:
+            found = [row for row in found if same_arguments(drop.arguments, row["arguments"])]
+            if len(found) != 1:
+                return Refusal(
+                    "several have its name, and its arguments do not tell which is meant", f"{schema}.{name}".lstrip(".")
+                )
+        if len(found) != 1:
             return MISSING
         routine = found[0]
         place = Place(routine["schema"], routine["name"], arguments=routine["arguments"])
@@ -302,14 +306,47 @@ def plain_folded(name: str) -> str:
     return plain(name) if name.startswith('"') else name.lower()
 
 
-def _types(arguments: str) -> str:
-    """Return a routine's arguments as to_regprocedure() reads them; as a script writes them they may have modes and names."""
-    return ", ".join(_type(part) for part in arguments.split(",")) if arguments else ""
+_ALIASES = {
+    "int": "integer",
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "bool": "boolean",
+    "varchar": "character varying",
+    "char": "character",
+    "float4": "real",
+    "float8": "double precision",
+    "decimal": "numeric",
+    "timestamptz": "timestamp with time zone",
+    "timestamp": "timestamp without time zone",
+}
 
 
-def _type(argument: str) -> str:
-    words = argument.split()
-    return " ".join(words[1:]) if words[:1] and words[0].upper() in ("IN", "INOUT", "VARIADIC") else " ".join(words)
+def same_arguments(given: str, known: str) -> bool:
+    """Return whether a script's arguments of a routine are those of the catalog; names may be left out, types be short.
+
+    Parameters:
+        given: as the script writes them.
+        known: as pg_get_function_identity_arguments() does.
+    """
+    ours, theirs = _arguments(given), _arguments(known)
+    return len(ours) == len(theirs) and all(
+        mine == yours or yours.endswith(f" {mine}") or mine.endswith(f" {yours}") for mine, yours in zip(ours, theirs)
+    )
+
+
+def _arguments(text: str) -> list[str]:
+    found = []
+    for argument in text.lower().replace('"', "").split(","):
+        words = argument.split()
+        if words[:1] and words[0] in ("in", "inout", "variadic", "out"):
+            mode, words = words[0], words[1:]
+            if mode == "out":
+                continue
+        if words:
+            words[-1] = _ALIASES.get(words[-1], words[-1])
+            found.append(" ".join(words))
+    return found
 
 
 def _trigger(trigger: dict, sql: str) -> dict:

@@ -103,8 +103,8 @@ class Store:
             (state, whoami(), number),
         )
 
-    def empty(self, number: int, manifest: Manifest) -> None:
-        """Leave of what is gone for good only what it was called."""
+    def set_manifest(self, number: int, manifest: Manifest) -> None:
+        """Write what is left to do with an object."""
         self._db.execute(f"UPDATE {self._table} SET manifest = ? WHERE id = ?", (manifest.to_json(), number))
 
     def forget(self, number: int) -> None:

@@ -39,15 +39,15 @@ def test_a_view_comes_back(db):
         db.query("SELECT * FROM big")
     db.trash("restore", "big")
     assert db.query("SELECT * FROM big") == before
-    with pytest.raises(EverupError, match="Nothing is kept by the name big"):
-        db.trash("restore", "big")
+    assert db.trash("restore", "big")["changed"] is False
 
 
 @pytest.mark.parametrize("db", ["postgresql"], indirect=True)
 def test_a_view_comes_back_with_its_rights(db):
     build(db)
     db.execute(
-        "CREATE VIEW big WITH (security_barrier) AS SELECT id, note ? 'x' AS has FROM (SELECT id, '{}'::jsonb AS note FROM orders) o"
+        "CREATE VIEW big WITH (security_barrier) AS"
+        " SELECT id, note ? 'x' AS has FROM (SELECT id, '{}'::jsonb AS note FROM orders) o"
     )
     db.execute("GRANT SELECT ON big TO PUBLIC")
     facts = "SELECT relacl::text, reloptions::text, pg_get_viewdef(oid) FROM pg_class WHERE relname = 'big'"
@@ -76,7 +76,7 @@ def test_one_of_several_functions_of_a_name(db):
     with pytest.raises(EverupError, match=r"is not unique"):
         contract(db, "DROP FUNCTION find")
     contract(db, "DROP FUNCTION find(IN a text)")
-    assert states(db) == [("public.find(a text)", "dropped")] or states(db)[0][0].startswith("public.find(")
+    assert states(db)[0][0].startswith("public.find(a text")
     assert call(db) == [(2,)]
     db.trash("restore", release_version="2.4.0")
     assert db.query("SELECT find('x'::text)") == [("x",)]
@@ -107,7 +107,8 @@ def test_calls_are_counted_where_the_server_does(db):
     build(db)
     routine(db, 1)
     routine(db, 2, "_2")
-    db.execute(f"ALTER DATABASE {db.name} SET track_functions = 'all'")
+    with db.server.connect_admin(db.name) as admin:
+        admin.execute(f"ALTER DATABASE {db.name} SET track_functions = 'all'")
     assert [one["last_used"] for one in db.trash_info()["old_versions"]] == ["never since the server counts"]
 
 
