@@ -5,6 +5,18 @@ from __future__ import annotations
 import re
 from contextlib import closing
 
+import pytest
+from ansible_collections.everup.deploy.tests.support.databases import ENGINES
+
+
+def mostly_on(*engines):
+    """Run a test on these engines, on the others only in the whole form of the suite."""
+    chosen = [
+        name if name in engines or name.startswith("given_") else pytest.param(name, marks=pytest.mark.whole) for name in ENGINES
+    ]
+    return pytest.mark.parametrize("db", chosen, indirect=True)
+
+
 # Customers, their orders with everything that a table can have, and another table for the application to go on with.
 _ORDERS = {
     "sqlite": (

@@ -118,8 +118,8 @@ class _Trash:
                 return self._result(done)
             act = self._restore if self.params["action"] == "restore" else self._purge
             for row in self._chosen():
-                act(row)
-                done.append(_named(row))
+                if act(row):
+                    done.append(_named(row))
             return self._result(done)
         except DatabaseError as error:
             before = f" Done before that: {', '.join(one['object'] for one in done)}." if done else ""
@@ -167,7 +167,7 @@ class _Trash:
             way = f": restore its table {in_trash[0].object} first" if in_trash else ": somebody has moved or dropped it by hand"
             raise EverupError(f"{manifest.place} cannot be restored: {where}{way}.")
 
-    def _restore(self, row: Kept) -> None:
+    def _restore(self, row: Kept) -> bool:
         manifest = row.manifest
         self._check_restore(manifest)
         usable = [one for one in manifest.constraints if self.keeper.has(one["needs"])]
@@ -182,6 +182,7 @@ class _Trash:
             )
         self.warnings += [f"{row.object}: {note}" for note in manifest.notes]
         self._finish(row, left)
+        return True
 
     def _bring_back(self, row: Kept, constraints: list[dict], left: Manifest) -> None:
         manifest = row.manifest
@@ -191,6 +192,7 @@ class _Trash:
                     run_sql(self.db, sql)
                 self._note(row, RESTORED)
                 self.store.set_manifest(row.id, left)
+            self.db.reset_session()
             return
         # One statement does it all, so that a kill leaves the object in one place or the other.
         with self.db.transaction():
@@ -240,12 +242,14 @@ class _Trash:
 
     # Purge
 
-    def _purge(self, row: Kept) -> None:
+    def _purge(self, row: Kept) -> bool:
         manifest = row.manifest
         gone = manifest.is_text or not self.keeper.is_there(manifest.kind, manifest.kept)
         if gone and any(_is_table_of(other.manifest, manifest) for other in self.store.rows(DROPPED)):
-            self.warnings.append(f"{row.object} goes with its table, which is in the trash itself.")
+            self.warnings.append(f"{row.object} stays as long as its table, which is in the trash itself.")
+            return False
         self._within_budget(lambda: self._drop_for_good(row, () if gone else manifest.purge), f"{row.object} was not purged")
+        return True
 
     def _drop_for_good(self, row: Kept, statements: tuple) -> None:
         if not self.db.transactional_ddl and statements:

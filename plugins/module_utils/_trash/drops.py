@@ -65,7 +65,7 @@ def written(name: tuple) -> str:
 def read_drops(statement: Statement, lexis: Lexis) -> Reading | None:
     """Return what a statement drops of tables, columns, views and routines; None when it drops none of them."""
     if statement.words[:1] not in (("DROP",), ("ALTER",)):
-        return None
+        return _behind_others(statement, lexis) if lexis.batches else None
     reader = _Reader(statement, lexis)
     try:
         return _dropped(reader) if reader.accept("DROP") else _altered(reader)
@@ -95,6 +95,19 @@ def names_dropped(statement: Statement, lexis: Lexis) -> set[str]:
 
 class _NotUnderstood(Exception):
     pass
+
+
+def _behind_others(statement: Statement, lexis: Lexis) -> Reading | None:
+    """Return why a drop in the middle of a batch is not kept, such as one behind IF OBJECT_ID(...) IS NOT NULL."""
+    if statement.words[:1] in (("CREATE",), ()):
+        return None
+    found = [token for token in tokens(statement.text, lexis, "") if token.kind not in ("space", "comment")]
+    words = [token.text.upper() if token.kind == "word" else token.text for token in found]
+    for place, word in enumerate(words[:-2]):
+        if word == "DROP" and (words[place + 1] in _KINDS or words[place + 1] == "COLUMN") and words[place + 2] != "#":
+            why = "it does not stand alone in its batch: write DROP ... IF EXISTS between two lines GO"
+            return Reading(refusal=why, whole=f"what the batch drops by {' '.join(words[place : place + 3])}")
+    return None
 
 
 def _dropped(reader: _Reader) -> Reading | None:

@@ -122,9 +122,7 @@ class SoftDrop:
         try:
             manifests = self._manifests(source, statement, reading)
             if not manifests:
-                with db.transaction():
-                    self.record()
-                self.committed()
+                self._note_given_up()
                 return False
             (manifest,) = manifests
             with db.transaction():
@@ -133,6 +131,7 @@ class SoftDrop:
             try:
                 if not self._moved(manifest, source, statement):
                     self._store.settle(self._keeper)
+                    self._note_given_up()
                     return False
             except BaseException:
                 with suppress(DatabaseError):
@@ -147,6 +146,12 @@ class SoftDrop:
             return True
         finally:
             db.begin_script()
+
+    def _note_given_up(self) -> None:
+        if self._given_up:
+            with self._db.transaction():
+                self.record()
+            self.committed()
 
     def _moved(self, manifest: Manifest, source: str, statement: Statement) -> bool:
         """Move one object by its one statement; return whether the server could without copying its rows."""

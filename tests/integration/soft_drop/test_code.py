@@ -2,7 +2,7 @@
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.tests.support.trash import build, contract, states
+from ansible_collections.everup.deploy.tests.support.trash import build, contract, mostly_on, states
 
 ROUTINES = {
     "postgresql": (
@@ -25,6 +25,7 @@ def call(db, suffix=""):
     return db.query(ROUTINES[db.engine][1].format("", suffix))
 
 
+@mostly_on("mariadb")
 def test_a_view_comes_back(db):
     build(db)
     create = "CREATE VIEW big AS SELECT id, item FROM orders WHERE amount > 2"
@@ -112,6 +113,7 @@ def test_calls_are_counted_where_the_server_does(db):
     assert [one["last_used"] for one in db.trash_info()["old_versions"]] == ["never since the server counts"]
 
 
+@mostly_on("sqlite")
 def test_what_is_retired_is_purged(db):
     build(db)
     db.execute("CREATE VIEW v AS SELECT 1 AS one")

@@ -2,7 +2,7 @@
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.tests.support.trash import build, contract, rows, shape, states
+from ansible_collections.everup.deploy.tests.support.trash import build, contract, mostly_on, rows, shape, states
 
 NOTES = [("n cup",), ("n pot",), ("n tea",)]
 SERVERS = ("postgresql", "mariadb")
@@ -48,6 +48,7 @@ def test_a_kept_column_stays_visible_elsewhere(db):
     assert len(rows(db, "orders")[0]) == 6
 
 
+@mostly_on("postgresql")
 def test_a_column_with_a_default_goes_on_having_it(db):
     build(db)
     if db.engine == "sqlite":
@@ -157,6 +158,7 @@ def test_a_column_among_other_changes_of_one_statement(db):
     assert notes(db) == NOTES
 
 
+@mostly_on("sqlite")
 def test_a_column_is_purged(db):
     build(db)
     contract(db, drop("note"), purge_after="0s")
@@ -165,6 +167,7 @@ def test_a_column_is_purged(db):
     assert not any("everup_trash" in str(row) for row in shape(db, "orders"))
 
 
+@mostly_on("sqlite")
 def test_a_column_whose_table_is_dropped_as_well(db):
     build(db)
     contract(db, drop("note"))

@@ -2,7 +2,7 @@
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.tests.support.trash import build, contract, is_there, rows, shape, states
+from ansible_collections.everup.deploy.tests.support.trash import build, contract, is_there, mostly_on, rows, shape, states
 
 REFUSED = {
     "sqlite": [
@@ -95,6 +95,7 @@ def test_what_cannot_be_kept_is_dropped_with_a_warning(named, drop, why):
     assert "dropped_for_good" in named.events()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("engine", "drop", "why"), LOSING)
 def test_nothing_is_run_where_all_must_be_kept(named, drop, why):
     if named.engine == "sqlite":
@@ -110,6 +111,7 @@ def test_nothing_is_run_where_all_must_be_kept(named, drop, why):
     assert {table: rows(named, table) for table in before} == before and not is_there(named, "first")
 
 
+@mostly_on("postgresql")
 def test_all_is_kept_where_all_must_be(db):
     build(db)
     separator = "\nGO\n" if db.engine == "sqlserver" else ";\n"
@@ -149,6 +151,7 @@ def test_names_are_those_that_the_script_means(db):
     assert len(shape(db, '"Other"."Bills"')) >= 2
 
 
+@mostly_on("postgresql")
 def test_a_script_that_fails_has_moved_nothing(db):
     if not db.transactional:
         pytest.skip("its statements commit one by one")
@@ -157,3 +160,11 @@ def test_a_script_that_fails_has_moved_nothing(db):
     with pytest.raises(EverupError, match="nowhere"):
         contract(db, f"DROP TABLE bills{separator}INSERT INTO nowhere VALUES (1)")
     assert is_there(db, "bills") and states(db) == []
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_what_must_be_kept_and_cannot_ends_the_run_before_anything_runs(db):
+    build(db)
+    with pytest.raises(EverupError, match=r"(?s)soft_drop is required.*contract/1_gone\.sql:2:1: bills\.customer cannot be kept"):
+        contract(db, "DROP TABLE log;\nALTER TABLE bills DROP COLUMN customer", soft_drop="required")
+    assert is_there(db, "log")
