@@ -14,6 +14,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._release import (
     rollout,
     status,
 )
+from ansible_collections.everup.deploy.plugins.module_utils._trash import lines
 
 
 def _filter(function):
@@ -61,4 +62,5 @@ class FilterModule:
             "over_bound": _filter(budget.over_bound),
             "release_status": _filter(status.status_lines),
             "notification": _filter(notification.notification),
+            "trash_lines": _filter(lines.trash_lines),
         }

@@ -84,10 +84,26 @@ options:
     description: For how long each use of O(lease_token) renews the lease.
     type: str
     default: 10m
+  soft_drop:
+    description:
+      - Whether a table, column, view, procedure or function that a script drops is moved into the trash, from which
+        M(everup.deploy.trash) brings it back with its data.
+      - V(where_possible) drops for good what cannot be kept, with a warning that says why; V(required) refuses it before anything
+        runs. V(no) drops everything as it is written.
+      - The default is V(where_possible) for O(phase=contract), V(no) for O(phase=expand).
+    type: str
+    choices: ['no', where_possible, required]
+    version_added: 0.2.0
+  purge_after:
+    description: How long what is moved away is kept at least, such as C(30d) or C(12h); then it may be purged.
+    type: str
+    default: 30d
+    version_added: 0.2.0
 seealso:
   - module: everup.deploy.backfill
   - module: everup.deploy.migration_info
   - module: everup.deploy.release
+  - module: everup.deploy.trash
 """
 
 EXAMPLES = r"""
@@ -155,6 +171,23 @@ backfills:
   type: list
   elements: str
   returned: success
+kept:
+  description: What the scripts dropped that is in the trash; in check mode what would be, with the database as it is now.
+  type: list
+  elements: dict
+  returned: success
+  version_added: 0.2.0
+  sample:
+    - object: public.orders
+      kind: table
+      kept_as: everup_trash.orders__2_4_0_7
+      script: contract/0007_drop_orders.sql
+lost:
+  description: What the scripts dropped for good, or would, although O(soft_drop) asks to keep it, each with why.
+  type: list
+  elements: dict
+  returned: success
+  version_added: 0.2.0
 current:
   description: The newest applied version.
   type: str
@@ -182,6 +215,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate 
     migrate,
 )
 from ansible_collections.everup.deploy.plugins.module_utils._module import run_module
+from ansible_collections.everup.deploy.plugins.module_utils._trash.soft_drop import MODES
 
 ARGUMENT_SPEC = {
     **CONNECTION_SPEC,
@@ -199,6 +233,8 @@ ARGUMENT_SPEC = {
     "release_version": {"type": "str"},
     "lease_token": {"type": "int", "no_log": False},
     "lease_ttl": {"type": "str", "default": "10m"},
+    "soft_drop": {"type": "str", "choices": list(MODES)},
+    "purge_after": {"type": "str", "default": "30d"},
 }
 
 

@@ -21,6 +21,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._migrations.amend im
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.assertions import run_assertions
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.backfill import run_backfill
 from ansible_collections.everup.deploy.plugins.module_utils._migrations.migrate import inform, migrate
+from ansible_collections.everup.deploy.plugins.module_utils._migrations.trash import run_trash, trash_info
 from ansible_collections.everup.deploy.plugins.module_utils._redact import odbc_parts
 from ansible_collections.everup.deploy.plugins.module_utils._release import commands
 from ansible_collections.everup.deploy.plugins.modules import (
@@ -36,7 +37,9 @@ from ansible_collections.everup.deploy.plugins.modules import (
     release_info,
     release_member,
     release_report,
+    trash,
 )
+from ansible_collections.everup.deploy.plugins.modules import trash_info as trash_info_module
 
 # Any engine joins by the connection string of an empty database on a real server, which is emptied behind each test:
 # EVERUP_TEST_MYSQL='DRIVER=...;SERVER=...;DATABASE=everup_test;UID=...;PWD=...' pytest tests/integration/migrations
@@ -151,6 +154,13 @@ class Database(ABC):
         """Run the migration_lint module's function on this database; nothing is bad enough to fail."""
         options = {"live": True, "fail_on": "never", "cache": str(self.folder.parent / "lint-cache"), **options}
         return lint(_params(migration_lint, {**self.options, "path": str(self.folder), **options}), check)
+
+    def trash(self, action: str, object: str | None = None, check: bool = False, **options) -> dict:
+        """Run the trash module's function."""
+        return run_trash(_params(trash, {**self.options, "action": action, "object": object, **options}), check)
+
+    def trash_info(self, **options) -> dict:
+        return trash_info(_params(trash_info_module, {**self.options, **options}), False)
 
     def release(self, action: str, version: str = "2.4.0", check: bool = False, **options) -> dict:
         """Run the release module's function."""

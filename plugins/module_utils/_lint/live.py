@@ -15,6 +15,7 @@ from typing import Callable
 
 from .._db.engines.base import Engine
 from .._db.errors import DatabaseError
+from .._db.kept import is_kept
 from .._db.lexis import ScriptError
 from .._db.script import Script, parse_script
 from .facts import Fact, ScriptFacts, same_name
@@ -143,15 +144,20 @@ def read_live(db: Engine) -> Live:
     """
     queries = _QUERIES[db.name]
     columns: dict[str, dict] = {}
-    for row in db.query(queries["columns"]):
+    for row in _not_kept(db.query(queries["columns"])):
         column = {"type": row["type"], "nullable": bool(row["nullable"]), "default": row["fallback"]}
         columns.setdefault(_name(row), {})[row["col"].lower()] = column
     constraints: dict[str, dict] = {}
-    for row in db.query(queries["constraints"]) if "constraints" in queries else []:
+    for row in _not_kept(db.query(queries["constraints"])) if "constraints" in queries else []:
         known = {"type": row["type"], "expression": row.get("expression") or "", "valid": bool(row.get("valid", True))}
         constraints.setdefault(_name(row), {})[row["con"].lower()] = known
-    modules = {_name(row): row["text"] for row in db.query(queries["modules"]) if row["text"]}
+    modules = {_name(row): row["text"] for row in _not_kept(db.query(queries["modules"])) if row["text"]}
     return Live(rows=_rows(db, queries, columns), columns=columns, constraints=constraints, modules=modules)
+
+
+def _not_kept(rows: list[dict]) -> list[dict]:
+    """Return the rows but for those about what is in the trash, which no script means."""
+    return [row for row in rows if not (is_kept(row["schema"], row["name"]) or is_kept("", row.get("col") or ""))]
 
 
 def _name(row: dict) -> str:
@@ -160,7 +166,7 @@ def _name(row: dict) -> str:
 
 def _rows(db: Engine, queries: dict, columns: dict) -> dict:
     if "rows" in queries:
-        return {_name(row): int(row["count"] or 0) for row in db.query(queries["rows"])}
+        return {_name(row): int(row["count"] or 0) for row in _not_kept(db.query(queries["rows"]))}
     most = SMALL_TABLE_ROWS + 1
     return {
         table: db.query(f"SELECT count(*) AS count FROM (SELECT 1 FROM {db.quote(table)} LIMIT {most})")[0]["count"]

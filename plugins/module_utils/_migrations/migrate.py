@@ -11,6 +11,8 @@ from .._db.engines.base import Engine
 from .._db.ledger import PHASES, Ledger, Names
 from .._db.script import parse_duration
 from .._errors import EverupError
+from .._trash.soft_drop import NO, REQUIRED, WHERE_POSSIBLE, SoftDrop, foresee
+from .._trash.store import keep_seconds
 from . import recovery
 from .backfill_facts import backfills_of, contract_gate, inform_backfills
 from .backfill_store import BackfillStore
@@ -116,7 +118,7 @@ def migrate(params: dict, check_mode: bool) -> dict:
 
     Returns:
         changed, phase, applied (what this run did), pending (what check mode would run), backfills (those not finished, with
-        the expand phase), current, plan_hash, diff.
+        the expand phase), kept and lost (what the scripts dropped, or would drop), current, plan_hash, warnings, diff.
 
     Raises:
         EverupError: nothing could run, or a script failed; the ones before it are applied and recorded.
@@ -128,12 +130,15 @@ def migrate(params: dict, check_mode: bool) -> dict:
         project = Project(db, params)
         phase = project.phases[params["phase"]]
         runner = Runner(db, phase.history, project.ledger, limits, params["release_version"])
+        keep = keep_seconds(params["purge_after"])
         plan = phase.plan()
         # What another run has begun and not ended is judged once that run is out of the way.
         running = bool(plan.interrupted) and runner.other_run() is not None
         _check(project, phase, phase.plan(leave_running=True) if running else plan, params)
+        soft_drop = _soft_drop(project, phase, plan, params, keep)
+        foreseen = _foreseen(soft_drop, plan, params)
         if check_mode or not plan.to_run:
-            return _result(project, phase, plan, [], check_mode)
+            return {**_result(project, phase, plan, [], check_mode), **foreseen}
         project.ledger.ensure()
         if params["lease_token"]:
             runner.fence = lambda: project.ledger.assert_token(params["lease_token"], lease_ttl)
@@ -141,15 +146,57 @@ def migrate(params: dict, check_mode: bool) -> dict:
         try:
             plan = phase.plan()
             _check(project, phase, plan, params)
+            runner.soft_drop = _soft_drop(project, phase, plan, params, keep)
+            if runner.soft_drop is not None:
+                runner.soft_drop.begin_run()
             outcomes = runner.run_all(plan.pending, params["repair"])
             if plan.repeatables:
                 runner.history = phase.repeatable_history
                 outcomes += runner.run_all(plan.repeatables)
-            return _result(project, phase, plan, outcomes, check_mode)
+            return {**_result(project, phase, plan, outcomes, check_mode), **_dropped(runner.soft_drop)}
         finally:
             runner.release_session_lock()
     finally:
         db.close()
+
+
+def _soft_drop(project: Project, phase: Phase, plan: Plan, params: dict, keep: float) -> SoftDrop | None:
+    """Return what takes care of the drops of a run, None where they are carried out as they are written."""
+    mode = params["soft_drop"] or (WHERE_POSSIBLE if phase.name == "contract" else NO)
+    if mode == NO:
+        return None
+    ahead = [statement for migration in plan.pending for statement in migration.script.statements]
+    return SoftDrop(project.ledger, mode, keep, params["release_version"], ahead)
+
+
+def _foreseen(soft_drop: SoftDrop | None, plan: Plan, params: dict) -> dict:
+    """Return what the drops of a plan would come to.
+
+    Raises:
+        EverupError: something would be dropped for good, and may not be.
+    """
+    if soft_drop is None:
+        return {"kept": [], "lost": []}
+    found = foresee(soft_drop, [(migration.source, migration.script.statements) for migration in plan.pending])
+    lost = [drop for drop in found if not drop["kept"]]
+    if lost and params["soft_drop"] == REQUIRED:
+        findings = [f"{drop['script']}:{drop['line']}:1: {drop['object']} cannot be kept: {drop['why']}" for drop in lost]
+        raise EverupError(
+            f"soft_drop is required, and {len(lost)} drop(s) cannot be taken back, nothing was run:\n  " + "\n  ".join(findings),
+            findings=findings,
+        )
+    return {"kept": [drop for drop in found if drop["kept"]], "lost": lost}
+
+
+def _dropped(soft_drop: SoftDrop | None) -> dict:
+    """Return what has become of the drops of a run."""
+    if soft_drop is None:
+        return {"kept": [], "lost": []}
+    warnings = [
+        f"{lost['script']}:{lost['line']}: {lost['object']} was dropped for good, it is not in the trash: {lost['why']}."
+        for lost in soft_drop.lost
+    ]
+    return {"kept": soft_drop.kept, "lost": soft_drop.lost, "warnings": warnings}
 
 
 def _check(project: Project, phase: Phase, plan: Plan, params: dict) -> None:

@@ -16,6 +16,7 @@ from .._db.errors import DatabaseError, LeaseLost, LockTimeout
 from .._db.ledger import Ledger
 from .._db.lexis import Statement
 from .._errors import EverupError
+from .._trash.soft_drop import SoftDrop
 from . import recovery
 from .files import Migration
 from .history import RUNNING, History
@@ -63,6 +64,7 @@ class Runner:
         fence: called inside a transaction, before a script begins and before it commits; raises when this run may not act
             any longer.
         jitter: returns a factor in [0, 1) for the pauses between tries.
+        soft_drop: moves away what the scripts drop; None lets them drop it.
     """
 
     db: Engine
@@ -72,6 +74,7 @@ class Runner:
     release_version: str | None = None
     fence: Callable[[], None] | None = None
     jitter: Callable[[], float] = field(default=random.random)
+    soft_drop: SoftDrop | None = None
     # What the session has been left with by the last script, so that the next one need not ask for the same.
     _lock_timeout_set: float | None = field(default=None, init=False)
     _for_script: bool = field(default=False, init=False)
@@ -161,6 +164,7 @@ class Runner:
         self.db.take_messages()  # of an earlier try, which was rolled back
         lock_timeout = self._lock_timeout(migration)
         started = time.monotonic()
+        self._begin_soft_drop()
         try:
             if self._lock_timeout_set != lock_timeout:
                 self.db.set_lock_timeout(lock_timeout)
@@ -175,8 +179,11 @@ class Runner:
                     (self.db.reset_for_script if begun else self.db.reset_session)(left)
                     self.history.record_applied(migration, self.release_version, time.monotonic() - started)
                     self._note_applied(migration)
+                    if self.soft_drop is not None:
+                        self.soft_drop.record()
                 self._fence()
             self._lock_timeout_set, self._for_script = left, begun
+            self._end_soft_drop()
         except BaseException as error:
             self._reset_session()
             if not isinstance(error, DatabaseError):
@@ -188,6 +195,15 @@ class Runner:
         if left != lock_timeout:
             self.db.set_lock_timeout(lock_timeout)
             self._lock_timeout_set = lock_timeout
+
+    def _begin_soft_drop(self) -> None:
+        if self.soft_drop is not None:
+            self.soft_drop.begin()
+
+    def _end_soft_drop(self) -> None:
+        """Take for done what was moved away in a transaction that has committed."""
+        if self.soft_drop is not None:
+            self.soft_drop.committed()
 
     def _note_applied(self, migration: Migration) -> None:
         phase, release = self.history.phase, self.release_version
@@ -228,10 +244,20 @@ class Runner:
         try:
             if timeout is not None:
                 self.db.set_statement_timeout(timeout)
-            self.db.run_script_statement(statement)
+            if self.soft_drop is None or not self.soft_drop.take(migration.source, statement):
+                self.db.run_script_statement(statement)
         except DatabaseError as error:
             # The error it came from holds the values: no traceback may lead there.
-            raise self._placed(migration, error, statement) from None
+            raise self._placed(migration, self._advised(error), statement) from None
+
+    def _advised(self, error: DatabaseError) -> DatabaseError:
+        """Return an error with what to do about something kept that is in the way."""
+        advice = self.soft_drop.advice(error) if self.soft_drop is not None else ""
+        if not advice:
+            return error
+        advised = type(error)(f"{error}{advice}", **error.details)
+        advised.in_doubt = error.in_doubt
+        return advised
 
     @staticmethod
     def _placed(migration: Migration, error: DatabaseError, statement: Statement | None = None) -> DatabaseError:
@@ -321,9 +347,13 @@ class Runner:
             self.db.set_lock_timeout(self._lock_timeout(migration, statement))
             self._check_fence()
             if self.db.joins_transaction(statement):
+                self._begin_soft_drop()
                 with self.db.transaction():
                     self._run_and_pause(migration, statement)
                     self.history.progress(migration, number)
+                    if self.soft_drop is not None:
+                        self.soft_drop.record()
+                self._end_soft_drop()
                 return
             self.db.clear_carcass(statement)
             if recovery.is_there(self.db, migration.script, number):
