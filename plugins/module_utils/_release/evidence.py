@@ -251,7 +251,8 @@ def required_gates(facts: Facts, policy: Policy) -> list[str]:
 
     A window, approvals or snapshots of the counters are only there where somebody wants them heeded.
     """
-    more = {"window": policy.windows, "approval": policy.approvals > 0, "usage": facts.snapshots}
+    counted = any(reading.uses is not None for reading in facts.snapshots)
+    more = {"window": policy.windows, "approval": policy.approvals > 0, "usage": counted}
     return [name for name in GATES if name in policy.gates or more.get(name)]
 
 
