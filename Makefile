@@ -35,7 +35,7 @@ lint: setup ## Check style, playbooks, changelog fragments and plugin documentat
 	@PATH=$(abspath $(BIN)):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
 modules: setup ## Run the unit tests and the integration tests of the modules on real servers
-	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill health lint migrations release_ledger shop)
+	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app backfill contract health lint migrations release_ledger shop)
 
 balancers: setup ## Run the suites of every balancer
 	@$(BIN)/pytest -q tests/integration/lb

@@ -138,11 +138,7 @@ TROUBLES = {
         lambda f: replace(f, readings=(*f.readings, reading(NOW, 0, last_used_at=text(NOW - DAY), suffices=False))),
     ),
     "a reset counter": ("usage", None, lambda f: replace(f, readings=(reading(NOW, 0),))),
-    "a server that has started again and was used": (
-        "usage",
-        False,
-        lambda f: replace(f, readings=(reading(NOW, 3, counted_since="later"),)),
-    ),
+    "a use behind a restart": ("usage", False, lambda f: replace(f, readings=(reading(NOW, 3, counted_since="later"),))),
     "snapshots of an hour": ("usage", None, lambda f: replace(f, snapshots=(reading(NOW - timedelta(hours=1)),))),
     "no counter": ("usage", None, lambda f: replace(f, readings=(reading(NOW, None, why="no extension"),))),
     "a plan cache alone": ("usage", None, lambda f: replace(f, readings=(reading(NOW, suffices=False),))),
