@@ -20,6 +20,10 @@ from ansible_collections.everup.deploy.tests.support.named_session import named_
 
 VERSION, BEFORE, RUN = "2.4.0", "2.3.0", "77"
 HOSTS = ["web1", "web2", "web3"]
+# What a test's own hands are.
+IGNORED = ["the shop", "postgres@.*", "root@localhost"]
+# Starts of a server are told in whole seconds, and those less apart than five are taken for one.
+_SAME_START_SECONDS = 6
 DAY = timedelta(days=1)
 OLD_QUERY = "SELECT client_id FROM orders WHERE id = 3"
 
@@ -29,17 +33,20 @@ class World:
 
     Attributes:
         said: what hosts and balancers say, as options of contract_evidence_info.
+        closed: the gates that the last contract was refused by.
     """
 
     def __init__(self, db: Database) -> None:
         self.db = db
         self.said: dict = {}
+        self.closed: list[str] = []
         text = "varchar(50)"
         db.write("0001_a.sql", f"CREATE TABLE orders (id int PRIMARY KEY, client_id int, note {text}, profile_id int);")
         db.write("0002_b.sql", f"CREATE TABLE legacy (id int PRIMARY KEY, note {text});")
         db.migrate()
         db.execute("INSERT INTO orders (id, client_id, profile_id) VALUES (3, 1, 1)")
         db.query(OLD_QUERY)  # the version before has used it
+        self.forget_uses()
         db.write("0001_drop.sql", "ALTER TABLE orders DROP COLUMN client_id;", "contract")
         db.write("0002_drop.sql", "DROP TABLE legacy;", "contract")
         db.write("0001_profiles.sql", "SELECT id FROM orders WHERE profile_id IS NULL;", "tests")
@@ -50,6 +57,24 @@ class World:
             db.record(host, "ready", self.token, VERSION, version_before=BEFORE, version_after=VERSION)
         db.release("advance", VERSION, to="rolled", token=self.token, hosts=HOSTS)
         self.reset()
+
+    def forget_uses(self) -> None:
+        """Empty MariaDB's table of statements: it keeps when each was last seen, which no ledger can move back by nine days."""
+        if self.db.engine == "mariadb" and hasattr(self.db, "admin"):
+            self.db.admin.execute("TRUNCATE TABLE performance_schema.events_statements_summary_by_digest")
+
+    def reset_counters(self) -> None:
+        """Let the server's counters begin anew: on PostgreSQL by a word, on MariaDB by another start of the server."""
+        if self.db.engine == "postgresql":
+            self.db.admin.execute("SELECT pg_stat_statements_reset()")
+            return
+        self.db.admin.close()
+        self.db.server.stop()
+        time.sleep(_SAME_START_SECONDS)
+        self.db.server.start()
+        self.db.options["login_port"] = self.db.server.port
+        self.db._emptied.setdefault(self.db.server.port, [])
+        self.db.admin = self.db.server.connect_admin(self.db.name)
 
     def reset(self) -> None:
         """Bring the ledger to nine days after the roll-out, and what hosts and balancers say to all being well."""
@@ -98,7 +123,7 @@ class World:
             "version": VERSION,
             "run": RUN,
             "session_pattern": r"shop (?P<version>\S+)",
-            "session_ignore": ["the shop"],
+            "session_ignore": IGNORED,
             **self.said,
             **options,
         }
@@ -111,6 +136,7 @@ class World:
     def contracts(self, **options) -> bool:
         """Return whether the ledger lets the contract of this evidence pass, and see that it has kept it."""
         gates = self.evidence(**options)["gates"]
+        self.closed = [f"{gate['name']}: {gate['proof']}" for gate in gates if not gate["passes"]]
         try:
             self.db.release("evidence", VERSION, token=self.token, gates=gates)
         except EverupError as error:

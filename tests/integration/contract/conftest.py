@@ -46,7 +46,7 @@ def make_world(counting_servers, tmp_path):
                 server = counting_servers(engine)
                 db = (Postgresql if engine == "postgresql" else Mariadb)(server, tmp_path)
                 admin = server.connect_admin(db.name)
-                stack.callback(admin.close)
+                stack.callback(lambda: db.admin.close())
                 if engine == "postgresql":
                     admin.autocommit = True
                     admin.execute("CREATE EXTENSION pg_stat_statements")

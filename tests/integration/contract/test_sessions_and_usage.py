@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.tests.support.contract_world import BEFORE, DAY, OLD_QUERY, VERSION, World
+from ansible_collections.everup.deploy.tests.support.contract_world import BEFORE, DAY, IGNORED, OLD_QUERY, VERSION, World
 
-SESSIONS = {"gates": ["sessions"], "session_pattern": "", "session_ignore": ["the shop"]}
+SESSIONS = {"gates": ["sessions"], "session_pattern": "", "session_ignore": IGNORED}
 USAGE = {"gates": ["usage"]}
 WATCHED = (8 * DAY, DAY)
 
@@ -23,7 +23,7 @@ def test_a_session_is_judged_by_the_version_that_it_names(counted):
         with counted.connected("nightly"):
             found = counted.gate("sessions", **SESSIONS)
             assert (found["state"], "'nightly'" in found["proof"]) == ("not known", True), found
-            ignored = {**SESSIONS, "session_ignore": ["night.*", "the shop"]}
+            ignored = {**SESSIONS, "session_ignore": ["night.*", *IGNORED]}
             assert counted.gate("sessions", **ignored)["state"] == "yes"
 
 
@@ -91,6 +91,7 @@ def test_what_the_deploy_asks_itself_is_no_use(counted):
     )
     while not counted.db.backfill()["finished"]:
         pass
+    counted.forget_uses()
     counted.watch(*WATCHED)
     for _time in range(2):
         gates = {gate["name"]: gate for gate in counted.evidence(gates=["usage", "backfills", "assertions"], soak="0s")["gates"]}
@@ -103,10 +104,7 @@ def test_counters_that_were_reset_begin_the_watch_anew(counted):
     if counted.db.engine == "sqlserver":
         pytest.skip("its Query Store is emptied by who owns the database")
     counted.watch(*WATCHED)
-    if counted.db.engine == "postgresql":
-        counted.db.admin.execute("SELECT pg_stat_statements_reset()")
-    else:
-        counted.db.admin.execute("TRUNCATE TABLE performance_schema.events_statements_summary_by_digest")
+    counted.reset_counters()
     found = counted.gate("usage", **USAGE)
     assert (found["state"], "the counters began anew" in found["proof"]) == ("not known", True), found
 

@@ -49,11 +49,11 @@ SELECT N'synonym', s.name, N'', REPLACE(REPLACE(s.base_object_name, N'[', N''), 
 """
 _MODULES = """
 SELECT CASE o.type WHEN 'V' THEN N'view' WHEN 'TR' THEN N'trigger' ELSE N'routine' END AS kind,
-       SCHEMA_NAME(o.schema_id) + N'.' + o.name AS name, m.definition AS text,
+       SCHEMA_NAME(o.schema_id) + N'.' + o.name AS name, m.[definition] AS text,
        OBJECT_SCHEMA_NAME(o.parent_object_id) + N'.' + OBJECT_NAME(o.parent_object_id) AS of_table
 FROM sys.sql_modules m JOIN sys.objects o ON o.object_id = m.object_id WHERE o.is_ms_shipped = 0
 UNION ALL
-SELECT N'column', OBJECT_NAME(c.object_id) + N'.' + c.name, c.definition,
+SELECT N'column', OBJECT_NAME(c.object_id) + N'.' + c.name, c.[definition],
        OBJECT_SCHEMA_NAME(c.object_id) + N'.' + OBJECT_NAME(c.object_id)
 FROM sys.computed_columns c
 """
