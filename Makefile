@@ -37,7 +37,7 @@ lint: setup ## Check style, playbooks, changelog fragments and plugin documentat
 
 modules: setup ## Run the unit tests and the integration tests of the modules on real servers
 	@scripts/system-packages $(REPORT_PACKAGES)
-	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app availability backfill health lint migrations release_ledger report shop soft_drop)
+	@$(BIN)/pytest -q tests/unit $(addprefix tests/integration/,app availability backfill contract health lint migrations release_ledger report shop soft_drop)
 
 balancers: setup ## Run the suites of every balancer
 	@$(BIN)/pytest -q tests/integration/lb

@@ -42,6 +42,8 @@ class FilterModule:
             "rollout_failed": _filter(rollout.failed),
             "rollout_lines": _filter(rollout.describe),
             "rollout_behind": _filter(rollout.behind),
+            "host_answers": _filter(rollout.host_answers),
+            "pool_answers": _filter(rollout.pool_answers),
             "balancers_of": _filter(rollout.balancers_of),
             "pool_members": _filter(rollout.pool_members),
             "pool_refusals": _filter(rollout.pool_refusals),

@@ -34,8 +34,12 @@ options:
       - V(close) gives the lease back and leaves the state as it is; every run ends with it.
       - V(fail) marks a release in motion as failed, with O(reason), and gives the lease back.
       - V(abort) ends a release for good that has not touched any host yet.
+      - V(approve) records that O(approver) approves of the contract of a release that is rolled out, for O(reason). It takes no
+        lease. Rolling the release out again ends its approvals. Available since 0.2.0.
+      - V(evidence) records what O(gates) say, and fails where one of them stands in the way of the contract. Available since
+        0.2.0.
     type: str
-    choices: [open, advance, renew, close, abort, fail]
+    choices: [open, advance, renew, close, abort, fail, approve, evidence]
     required: true
   version:
     description: The application version that is released.
@@ -46,7 +50,7 @@ options:
     type: str
     choices: [expanding, expanded, rolling, rolled, contracting, contracted, rolling_back, rolled_back]
   token:
-    description: The fencing token that V(open) returned; required for every other action.
+    description: The fencing token that V(open) returned; required for every other action but V(approve).
     type: int
   hosts:
     description: With O(to=rolled), every host that must be ready at O(version); the ledger is held against it.
@@ -63,8 +67,21 @@ options:
     description: With O(to=expanded), the newest expand script; the release contracts no further than this.
     type: str
   plan_hash:
-    description: Hash of the expand plan that was carried out.
+    description:
+      - Hash of the expand plan that was carried out.
+      - With O(action=approve), hash of the contract plan that is approved; the approval is of no other.
     type: str
+  approver:
+    description: With O(action=approve), who approves; by default user and host of the process.
+    type: str
+    default: ''
+    version_added: 0.2.0
+  gates:
+    description: With O(action=evidence), the gates that M(everup.deploy.contract_evidence_info) returned.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
   lease_ttl:
     description: For how long the lease is valid after each call, at least V(1s). It must be longer than the longest single step.
     type: str
@@ -104,11 +121,21 @@ EXAMPLES = r"""
     version: 2.4.0
     token: "{{ opened.token }}"
     login_db: /srv/shop/shop.sqlite
+
+- name: Approve of the contract
+  everup.deploy.release:
+    action: approve
+    version: 2.4.0
+    approver: ann@example.com
+    reason: Seen the reports of two weeks
+    login_db: /srv/shop/shop.sqlite
 """
 
 RETURN = r"""
 changed:
-  description: Whether the release's state changed. Taking, renewing or giving back the lease does not count.
+  description:
+    - Whether the release's state changed. Taking, renewing or giving back the lease does not count.
+    - Whether an approval is a new one.
   type: bool
   returned: always
 release:
@@ -132,6 +159,17 @@ lease:
   description: Who holds the lease, since when, and when it expires.
   type: dict
   returned: when the lease is refused
+approver:
+  description: Who has approved.
+  type: str
+  returned: when the action is approve
+  version_added: 0.2.0
+gates:
+  description: The gates as they were given.
+  type: list
+  elements: dict
+  returned: when a gate is closed
+  version_added: 0.2.0
 """
 
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC
@@ -142,7 +180,11 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.commands im
 ARGUMENT_SPEC = {
     **CONNECTION_SPEC,
     **LEDGER_SPEC,
-    "action": {"type": "str", "choices": ["open", "advance", "renew", "close", "abort", "fail"], "required": True},
+    "action": {
+        "type": "str",
+        "choices": ["open", "advance", "renew", "close", "abort", "fail", "approve", "evidence"],
+        "required": True,
+    },
     "version": {"type": "str", "required": True},
     "to": {
         "type": "str",
@@ -163,6 +205,8 @@ ARGUMENT_SPEC = {
     "reason": {"type": "str"},
     "schema_version": {"type": "str"},
     "plan_hash": {"type": "str"},
+    "approver": {"type": "str", "default": ""},
+    "gates": {"type": "list", "elements": "dict", "default": []},
     "lease_ttl": {"type": "str", "default": "10m"},
     "takeover": {"type": "bool", "default": False},
     "existing": {"type": "bool", "default": False},

@@ -10,11 +10,13 @@ from typing import Iterator
 from .._db.connection import connect
 from .._db.ledger import Ledger, Names
 from .._db.script import parse_duration
+from .._db.who import whoami
 from .._errors import EverupError
 from . import downtime as measured
 from . import guard as guard_rules
 from . import lease, states
 from .budget import parse_budget
+from .gates import refusal
 from .report import read_report
 from .store import Store, parse_time
 
@@ -136,7 +138,38 @@ def _close(store: Store, params: dict) -> dict:
     return {**_described(release, release), "lease_held": store.close(_token(params))}
 
 
-_ACTIONS = {"open": _open, "advance": _advance, "renew": _renew, "abort": _abort, "fail": _fail, "close": _close}
+def _approve(store: Store, params: dict, check_mode: bool = False) -> dict:
+    reason = (params["reason"] or "").strip()
+    if not reason:
+        raise EverupError("reason is missing: say why the contract may run, it is kept with the approval.")
+    approver = params["approver"].strip() or whoami()
+    is_news = store.approve(params["version"], approver, reason, params["plan_hash"], check_mode)
+    release = store.find(params["version"])
+    return {**_described(release, release), "changed": is_news, "approver": approver}
+
+
+def _evidence(store: Store, params: dict) -> dict:
+    """Record the gates of a contract, and refuse it where one is closed; the record stays."""
+    if not params["gates"]:
+        raise EverupError("gates is missing: the gates that contract_evidence_info returned.")
+    why_not = refusal(params["gates"])
+    store.record_evidence(params["version"], _token(params), _ttl(params), params["gates"], not why_not)
+    if why_not:
+        raise EverupError(why_not, gates=params["gates"])
+    release = store.find(params["version"])
+    return {**_described(release, release), "token": params["token"]}
+
+
+_ACTIONS = {
+    "open": _open,
+    "advance": _advance,
+    "renew": _renew,
+    "abort": _abort,
+    "fail": _fail,
+    "close": _close,
+    "approve": _approve,
+    "evidence": _evidence,
+}
 
 
 def _foreseen(store: Store, params: dict) -> dict:
@@ -144,6 +177,10 @@ def _foreseen(store: Store, params: dict) -> dict:
     if not store.ledger.exists():
         release = {**_NEW, "version": params["version"]}
         return {**_described(None, release), "token": 0, "new": True}
+    if params["action"] == "approve":
+        return _approve(store, params, check_mode=True)
+    if params["action"] == "evidence" and refusal(params["gates"]):
+        raise EverupError(refusal(params["gates"]), gates=params["gates"])
     current = store.lease()
     to = {"advance": params["to"], "abort": "aborted", "fail": "failed"}.get(params["action"])
     if params["action"] == "open":

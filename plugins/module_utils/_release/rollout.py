@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from .._errors import EverupError
 from .batches import DEFAULT_BATCH, DEFAULT_CANARY, plan_batches
+from .versions import is_at_least
 
 DEFAULT_MIN_HEALTHY = 1
 _LAST_WORDS = 300  # characters of a failed command's output
@@ -193,6 +194,54 @@ def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
     return [why for why in (_why_behind(host, hostvars[host], version) for host in hosts) if why]
 
 
+def host_answers(hosts: list, hostvars: Mapping, version: str) -> list[dict]:
+    """Return what each host said when it was asked for evidence: host, version, why (not), and the run that asked it.
+
+    Parameters:
+        hosts, hostvars, version: see behind(); with rolling_upgrade_said_run, the mark of the run.
+    """
+    return [
+        {
+            "host": host,
+            "version": hostvars[host].get("rolling_upgrade_version_now") or "",
+            "why": _why_behind(host, hostvars[host], version),
+            "run": hostvars[host].get("rolling_upgrade_said_run") or "",
+        }
+        for host in hosts
+    ]
+
+
+def pool_answers(found: list[dict], hostvars: Mapping) -> list[dict]:
+    """Return what the balancers of each pool said of its members: pool, known, seen, mute, lists, and the run that asked them.
+
+    Parameters:
+        found: the web groups as candidates() returns them.
+        hostvars: of each group's first host with rolling_upgrade_pool and rolling_upgrade_lb and, where it has looked,
+            rolling_upgrade_pool_seen and rolling_upgrade_pool_run.
+    """
+    answers = []
+    for group in found:
+        variables = hostvars[group["hosts"][0]]
+        if not variables.get("rolling_upgrade_pool"):
+            continue
+        registered = variables.get("rolling_upgrade_pool_seen") or {}
+        seen: dict[str, list[str]] = {}
+        for member in pool_members(registered):
+            seen.setdefault(member["balancer"], []).append(member["member"])
+        providers = {result.get("provider") for result in registered.get("results", []) if result.get("provider")}
+        answers.append(
+            {
+                "pool": variables["rolling_upgrade_pool"],
+                "known": member_names(group["hosts"], hostvars),
+                "seen": seen,
+                "mute": mute_balancers(registered),
+                "lists": providers != {"health_flag"},
+                "run": variables.get("rolling_upgrade_pool_run") or "",
+            }
+        )
+    return answers
+
+
 def _why_behind(host: str, variables: Mapping, version: str) -> str:
     evidence, now = variables.get("rolling_upgrade_evidence"), variables.get("rolling_upgrade_version_now") or ""
     if not isinstance(evidence, Mapping) or evidence.get("unreachable"):
@@ -202,7 +251,7 @@ def _why_behind(host: str, variables: Mapping, version: str) -> str:
         return f"{host} does not serve {version}: {evidence.get('msg') or 'no reason given'}"
     if not variables.get("rolling_upgrade_said_version"):
         return f"{host} could not say which version it has installed"
-    if now not in ("", version):
+    if now and not is_at_least(now, version):
         return f"{host} has {now} installed"
     if not now and not (is_asked and variables.get("rolling_upgrade_names_version")):
         return (

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 
 from .._db.ledger import Ledger
@@ -206,7 +207,8 @@ class Store:
             _check_hosts(version, to, members, hosts)
             self._write_state(before, to, reason, schema_version, plan_hash)
             if to != before["state"]:
-                self.ledger.event(f"release_{to}", before["id"], version, reason=reason, before=before["state"])
+                clock = {"controller_at": round(time.time(), 3)} if to == "rolled" else {}
+                self.ledger.event(f"release_{to}", before["id"], version, reason=reason, before=before["state"], **clock)
             return before, self.find(version)
 
     def _write_state(self, before: dict, to: str, reason: str | None, schema_version, plan_hash) -> None:
@@ -245,6 +247,54 @@ class Store:
             self.ledger.event(what, before["id"], version, reason=reason, before=before["state"])
         self.close(token)
         return before, after
+
+    def approve(self, version: str, approver: str, reason: str, plan_hash: str | None, check_mode: bool = False) -> bool:
+        """Record that somebody approves of the contract; returns whether that is news.
+
+        An approval from before the roll-out ended, or of other scripts, is none of this.
+
+        Raises:
+            EverupError: the release is not rolled out.
+        """
+        release = self.find(version)
+        if release["reached"] != "rolled":
+            raise EverupError(
+                f"Release {version} is '{release['state']}': its contract can be approved once it is rolled out. "
+                f"Next: {states.next_step(release['state'], release['reached'])}."
+            )
+        if check_mode:
+            return not self._is_approved(release["id"], approver, plan_hash)
+        with self.db.transaction():
+            if self._is_approved(release["id"], approver, plan_hash):
+                return False
+            self.ledger.event("release_approved", release["id"], approver, reason=reason, plan_hash=plan_hash)
+        return True
+
+    def _is_approved(self, release_id: int, approver: str, plan_hash: str | None) -> bool:
+        rows = self.db.query(
+            f"SELECT what, subject, detail FROM {self._event} WHERE release_id = ?"
+            " AND what IN ('release_rolled', 'release_approved') ORDER BY id",
+            (release_id,),
+        )
+        ends = [number for number, row in enumerate(rows) if row["what"] == "release_rolled"]
+        fresh = rows[ends[-1] + 1 :] if ends else rows
+        return any(row["subject"] == approver and json.loads(row["detail"]).get("plan_hash") == plan_hash for row in fresh)
+
+    def record_evidence(self, version: str, token: int, ttl_seconds: float, gates: list[dict], passes: bool) -> None:
+        """Write what the gates of a contract have said, and each override by itself.
+
+        Raises:
+            LeaseLost: the token is not the newest.
+        """
+        with self.db.transaction():
+            self.ledger.assert_token(token, ttl_seconds)
+            release = self.find(version)
+            self.ledger.event("contract_evidence", release["id"], version, passes=passes, gates=gates)
+            for gate in gates:
+                if gate["override"]:
+                    self.ledger.event(
+                        "contract_override", release["id"], gate["name"], reason=gate["override"], proof=gate["proof"]
+                    )
 
     def record_member(self, version: str, token: int, ttl_seconds: float, member: dict) -> tuple[dict | None, dict]:
         """Write where one host is in a release; returns its row before and after.

@@ -293,10 +293,41 @@ def test_contract_refuses_while_a_host_is_down_or_serves_the_old_version(deploy)
     assert deploy.state() == "rolled"
 
 
+def test_contract_refuses_a_member_that_nobody_has_in_the_inventory_and_asks_for_an_approval(deploy):
+    whole = deploy.site.hosts()
+    without = deploy.site.hosts()
+    without["all"]["children"]["web"]["hosts"].pop("web3")
+    deploy.site.write_inventory(without)
+    settings = {"contract_soak": "0s", "contract_approvals": 1, "contract_override": {"hosts": "web3 is let go"}}
+    run = deploy.run("everup.deploy.contract", "-e", json.dumps(settings))
+    deploy.site.write_inventory(whole)
+    assert run.code != 0
+    assert "web3 is in pool shop on lb1" in run.flat
+    assert "Closed: members, approval." in run.flat
+    assert deploy.state() == "rolled"
+    (told,) = [event["detail"] for event in deploy.ledger()["events"] if event["what"] == "contract_evidence"][-1:]
+    states = {gate["name"]: gate["state"] for gate in told["gates"]}
+    assert states["hosts"] == "no, overridden"
+    assert (states["members"], states["approval"], states["sessions"]) == ("no", "no", "not applicable")
+
+
+def test_an_approval_is_given_by_name(deploy):
+    run = deploy.run("everup.deploy.approve")
+    assert run.code != 0
+    assert "approve_reason is missing" in run.flat
+    run = deploy.run("everup.deploy.approve", "-e", json.dumps({"approve_reason": "seen it", "approve_by": "ann"}))
+    assert run.code == 0, run.output[-4000:]
+    assert "ann approves of contract/" in run.flat
+
+
 def test_contract_runs_once_every_host_serves_the_version(deploy):
-    run = deploy.run("everup.deploy.contract", "-e", "contract_soak=1s")
+    settings = {"contract_soak": "1s", "contract_approvals": 1}
+    run = deploy.run("everup.deploy.contract", "-e", json.dumps(settings))
     assert run.code == 0, run.output[-4000:]
     assert deploy.state() == "contracted"
+    (told,) = [event["detail"] for event in deploy.ledger()["events"] if event["what"] == "contract_evidence"][-1:]
+    assert (told["passes"], {gate["passes"] for gate in told["gates"]}) == (True, {True})
+    assert {gate["name"]: gate["proof"] for gate in told["gates"]}["approval"].startswith("approved by ann at ")
 
 
 def test_there_is_no_way_back_after_the_contract(deploy):

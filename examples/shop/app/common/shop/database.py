@@ -14,8 +14,11 @@ BUSY_TIMEOUT_S = 15
 """How long a SQLite writer queues behind another one before it gives up."""
 
 
-def connect(url: str, pool_size: int = 8) -> Engine:
-    """An engine for `url`, with what each database needs to live through a migration."""
+def connect(url: str, pool_size: int = 8, program: str = "shop") -> Engine:
+    """An engine for `url`, with what each database needs to live through a migration.
+
+    `program` is what the server's list of sessions shows: with the version in it, a contract can see that the old one has left.
+    """
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite(url, pool_size)
     # A server-side prepared statement remembers its column types, and a schema change makes it fail with
@@ -25,7 +28,7 @@ def connect(url: str, pool_size: int = 8) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args={"prepare_threshold": None, "connect_timeout": 5, "application_name": "shop"},
+        connect_args={"prepare_threshold": None, "connect_timeout": 5, "application_name": program},
     )
 
 

@@ -25,9 +25,9 @@ def create_app(database_url: str | None = None, name: str | None = None) -> Flas
         name: what this server calls itself; default: SHOP_NAME, or else the host's name.
     """
     app = Flask(__name__)
-    engine = database.connect(database_url or os.environ["DATABASE_URL"])
     name = name or os.environ.get("SHOP_NAME") or socket.gethostname()
     version = (RELEASE / "VERSION").read_text(encoding="utf-8").strip()
+    engine = database.connect(database_url or os.environ["DATABASE_URL"], program=f"shop {version}")
     broken = (RELEASE / "BROKEN").exists()
 
     @app.after_request

@@ -1,0 +1,173 @@
+# Copyright: Contributors to the everup.deploy project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a PostgreSQL server tells of who uses what.
+
+Facts relied on, from the documentation: everybody sees a session's application_name, but not its kind (28.2.3); a view's
+references hang on its rule, a generated column's on its default, and a function written as a text has none (52.18 and 5.14);
+pg_stat_user_tables counts scans and changes since pg_stat_database.stats_reset, which a reset of one table and a crash move, too
+(28.2); pg_stat_statements keeps the most frequent statements and says in pg_stat_statements_info how often it has thrown some
+away (F.32); functions are counted with track_functions.
+"""
+
+from __future__ import annotations
+
+from .base import Count, Edge, Module, Object, Witness, counted_texts, not_counted
+
+_SESSIONS = """
+SELECT pid::text AS session, application_name AS program, usename::text AS login,
+       coalesce(host(client_addr), 'local socket') AS host,
+       to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS since
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+  AND coalesce(backend_type, 'client backend') = 'client backend'
+"""
+_EDGES = """
+WITH own AS (SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
+target AS (
+  SELECT 'pg_class'::regclass AS class, c.oid, o.nspname || '.' || c.relname AS name
+  FROM pg_class c JOIN own o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  UNION ALL SELECT 'pg_proc'::regclass, p.oid, o.nspname || '.' || p.proname FROM pg_proc p JOIN own o ON o.oid = p.pronamespace
+)
+SELECT x.kind, x.by_name, x.of_table::text AS of_table, t.name AS on_name, coalesce(a.attname::text, '') AS on_column
+FROM pg_depend d
+JOIN target t ON t.class = d.refclassid AND t.oid = d.refobjid
+LEFT JOIN pg_attribute a ON d.refclassid = 'pg_class'::regclass AND a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+  AND d.refobjsubid > 0
+CROSS JOIN LATERAL (
+  SELECT 'view' AS kind, v.name AS by_name, '' AS of_table FROM pg_rewrite r JOIN target v ON v.oid = r.ev_class
+  WHERE d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.ev_class <> d.refobjid AND d.deptype = 'n'
+  UNION ALL SELECT 'constraint', c.conname, c.conrelid::regclass::text FROM pg_constraint c
+  WHERE d.classid = 'pg_constraint'::regclass AND c.oid = d.objid AND c.conrelid <> 0 AND d.deptype = 'n'
+  UNION ALL SELECT 'trigger', g.tgname, g.tgrelid::regclass::text FROM pg_trigger g
+  WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND NOT g.tgisinternal AND d.deptype = 'n'
+  UNION ALL SELECT 'column', b.attname, f.adrelid::regclass::text FROM pg_attrdef f
+  JOIN pg_attribute b ON b.attrelid = f.adrelid AND b.attnum = f.adnum
+  WHERE d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid AND NOT (f.adrelid = d.refobjid AND f.adnum = d.refobjsubid)
+    AND (d.deptype = 'n' OR b.attgenerated <> '')
+  UNION ALL SELECT 'routine', p.name, '' FROM target p
+  WHERE d.classid = 'pg_proc'::regclass AND p.class = d.classid AND p.oid = d.objid AND d.deptype = 'n'
+  UNION ALL SELECT 'policy', y.polname, y.polrelid::regclass::text FROM pg_policy y
+  WHERE d.classid = 'pg_policy'::regclass AND y.oid = d.objid AND d.deptype = 'n'
+) x
+"""
+_MODULES = """
+SELECT 'view' AS kind, n.nspname || '.' || c.relname AS name, pg_get_viewdef(c.oid) AS text, '' AS attached
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+UNION ALL
+SELECT 'routine', n.nspname || '.' || p.proname, p.prosrc,
+       coalesce((SELECT string_agg(g.tgrelid::regclass::text || '/' || g.tgname, chr(10)) FROM pg_trigger g
+                 WHERE g.tgfoid = p.oid), '')
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+WHERE p.prokind IN ('f', 'p') AND l.lanname NOT IN ('c', 'internal')
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+"""
+_SINCE = """
+SELECT coalesce(to_char(stats_reset AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'the beginning') AS since,
+       current_setting('track_counts') AS counts, current_setting('track_functions') AS functions
+FROM pg_stat_database WHERE datname = current_database()
+"""
+# last_seq_scan and last_idx_scan came with version 16.
+_TABLES = """
+SELECT lower(schemaname || '.' || relname) AS name,
+       coalesce(seq_scan, 0) + coalesce(idx_scan, 0) + n_tup_ins + n_tup_upd + n_tup_del AS uses,
+       to_char(greatest((to_jsonb(s) ->> 'last_seq_scan')::timestamptz, (to_jsonb(s) ->> 'last_idx_scan')::timestamptz)
+               AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS last
+FROM pg_stat_user_tables s
+"""
+_FUNCTIONS = (
+    "SELECT lower(schemaname || '.' || funcname) AS name, sum(calls)::bigint AS uses FROM pg_stat_user_functions GROUP BY 1"
+)
+_EXTENSION = """
+SELECT quote_ident(n.nspname) AS schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = 'pg_stat_statements'
+"""
+_THROWN_AWAY = """
+SELECT to_char(stats_reset AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ', ' || dealloc || ' thrown away' AS since
+FROM {schema}.pg_stat_statements_info
+"""
+_STATEMENTS = """
+SELECT query AS text, sum(calls)::bigint AS calls, NULL AS last FROM {schema}.pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY query
+"""
+_HIDDEN = "<insufficient privilege>"
+_ENABLE = (
+    "it needs the extension pg_stat_statements: shared_preload_libraries = 'pg_stat_statements', a restart, then CREATE EXTENSION"
+)
+
+
+class PostgresqlWitness(Witness):
+    """One database of a PostgreSQL server."""
+
+    def sessions(self) -> list[dict]:
+        return self.db.query(_SESSIONS)
+
+    def edges(self) -> list[Edge]:
+        rows = self.db.query(_EDGES)
+        return [Edge(row["kind"], row["by_name"], row["of_table"], row["on_name"], row["on_column"]) for row in rows]
+
+    def modules(self) -> list[Module]:
+        found = []
+        for row in self.db.query(_MODULES):
+            attached = tuple(tuple(pair.split("/", 1)) for pair in row["attached"].splitlines())
+            found.append(Module(row["kind"], row["name"], row["text"], attached))
+        return found
+
+    def counts(self, objects: list[Object], own: set[str]) -> list[Count]:
+        known = self.db.query(_SINCE)[0]
+        found = self._tables([wanted for wanted in objects if wanted.kind == "table"], known)
+        routines = [wanted for wanted in objects if wanted.kind == "routine"]
+        if known["functions"] == "all":
+            found += _by_name("pg_stat_user_functions", routines, self.db.query(_FUNCTIONS), known["since"], absent=0)
+            routines = []
+        return found + self._statements([w for w in objects if w.kind in ("column", "view")] + routines, own)
+
+    def _tables(self, tables: list[Object], known: dict) -> list[Count]:
+        source = "pg_stat_user_tables"
+        if not tables:
+            return []
+        if known["counts"] != "on":
+            return not_counted(source, tables, "the server counts nothing: set track_counts = on")
+        return _by_name(source, tables, self.db.query(_TABLES), known["since"], absent=None)
+
+    def _statements(self, objects: list[Object], own: set[str]) -> list[Count]:
+        source = "pg_stat_statements"
+        if not objects:
+            return []
+        schema = self.db.query(_EXTENSION)
+        if not schema:
+            return not_counted(source, objects, _ENABLE)
+        rows = self.try_query(_STATEMENTS.format(**schema[0]))
+        since = self.try_query(_THROWN_AWAY.format(**schema[0]))
+        if rows is None:
+            return not_counted(source, objects, _ENABLE)
+        if since is None:
+            why = (
+                "pg_stat_statements is older than 1.9 and does not tell when its counters begin anew: ALTER EXTENSION ... UPDATE"
+            )
+            return not_counted(source, objects, why)
+        if any(row["text"] == _HIDDEN for row in rows):
+            return not_counted(
+                source, objects, "other users' statements are hidden: GRANT pg_read_all_stats TO the deploy's user"
+            )
+        return counted_texts(source, objects, rows, since[0]["since"], own)
+
+
+def _by_name(source: str, objects: list[Object], rows: list[dict], since: str, absent: int | None) -> list[Count]:
+    """Return the counters of objects by name; of one name in two schemas both count.
+
+    Parameters:
+        absent: what one without a row was used.
+    """
+    found = []
+    for wanted in objects:
+        end = f".{wanted.name.lower()}"
+        named = [row for row in rows if f".{row['name']}".endswith(end)]
+        if not named and absent is None:
+            found.append(Count(source, str(wanted), None, why=f"{source} has no row of it"))
+            continue
+        lasts = [row["last"] for row in named if row.get("last")]
+        uses = sum(int(row["uses"]) for row in named)
+        found.append(Count(source, str(wanted), uses, max(lasts) if lasts else None, since))
+    return found

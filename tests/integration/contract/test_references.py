@@ -1,0 +1,176 @@
+"""What in a real schema still refers to what a contract drops, and what goes with it."""
+
+from __future__ import annotations
+
+import pytest
+
+SQLITE, POSTGRESQL, MARIADB, SQLSERVER = "sqlite", "postgresql", "mariadb", "sqlserver"
+ALL = (SQLITE, POSTGRESQL, MARIADB, SQLSERVER)
+PG_TRIGGER = (
+    "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.note := NEW.client_id; RETURN NEW; END'",
+    "CREATE TRIGGER keep_note BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION keep()",
+)
+# What is made, by which engines, and the words of the proof.
+REFERRING = {
+    "view": (ALL, ["CREATE VIEW v AS SELECT id, client_id AS c FROM orders"], "view {schema}v refers to column orders.client_id"),
+    "view of all columns": (
+        (POSTGRESQL, MARIADB),
+        ["CREATE VIEW v AS SELECT * FROM orders"],
+        "view {schema}v refers to column orders.client_id",
+    ),
+    "foreign key": (
+        ALL,
+        ["CREATE TABLE child (id int, legacy_id int, CONSTRAINT fk FOREIGN KEY (legacy_id) REFERENCES legacy (id))"],
+        "of {of}child refers to table legacy",
+    ),
+    "generated column of another": (
+        (SQLITE,),
+        ["CREATE TABLE sums (id int, legacy int, twice int AS (legacy * 2))"],
+        "refers to table legacy",
+    ),
+    "generated column": (
+        (POSTGRESQL,),
+        ["ALTER TABLE orders ADD COLUMN twice int GENERATED ALWAYS AS (client_id * 2) STORED"],
+        "column twice of orders refers to column orders.client_id",
+    ),
+    "generated column of MariaDB": (
+        (MARIADB,),
+        ["ALTER TABLE orders ADD COLUMN twice int AS (client_id * 2)"],
+        "column orders.twice refers to column orders.client_id",
+    ),
+    "trigger with a function": ((POSTGRESQL,), PG_TRIGGER, "routine public.keep refers to column orders.client_id"),
+    "trigger of a column": (
+        (POSTGRESQL,),
+        [
+            "CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TRIGGER said AFTER UPDATE OF client_id ON orders FOR EACH ROW EXECUTE FUNCTION say()",
+        ],
+        "trigger said of orders refers to column orders.client_id",
+    ),
+    "trigger": (
+        (MARIADB,),
+        ["CREATE TRIGGER keep_note BEFORE INSERT ON orders FOR EACH ROW SET NEW.note = NEW.client_id"],
+        "trigger {schema}keep_note refers to column orders.client_id",
+    ),
+    "trigger on another table": (
+        (SQLITE,),
+        ["CREATE TABLE log (id int)", "CREATE TRIGGER t AFTER INSERT ON log BEGIN DELETE FROM legacy; END"],
+        "trigger t refers to table legacy",
+    ),
+    "procedure": (
+        (MARIADB,),
+        ["CREATE PROCEDURE p() SELECT count(*) FROM legacy"],
+        "routine {schema}p refers to table legacy",
+    ),
+    "function": (
+        (POSTGRESQL,),
+        ["CREATE FUNCTION p() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM legacy'"],
+        "routine public.p refers to table legacy",
+    ),
+    "overloaded function": (
+        (POSTGRESQL,),
+        [
+            "CREATE FUNCTION p() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM legacy'",
+            "CREATE FUNCTION p(int) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+        ],
+        "routine public.p refers to table legacy",
+    ),
+    "policy": (
+        (POSTGRESQL,),
+        ["CREATE POLICY own ON orders USING (id IN (SELECT id FROM legacy))"],
+        "policy own of orders refers to table legacy",
+    ),
+    "event": (
+        (MARIADB,),
+        ["CREATE EVENT clean ON SCHEDULE EVERY 1 DAY DO DELETE FROM legacy"],
+        "event {schema}clean refers to table legacy",
+    ),
+    "procedure of SQL Server": (
+        (SQLSERVER,),
+        ["CREATE PROCEDURE p AS SELECT count(*) FROM legacy"],
+        "routine dbo.p refers to table legacy",
+    ),
+}
+
+
+def references(world) -> dict:
+    return world.gate("references", gates=["references"])
+
+
+@pytest.mark.parametrize("name", REFERRING)
+def test_what_refers_keeps_the_contract_from_running(world, name):
+    engines, statements, proof = REFERRING[name]
+    if world.db.engine not in engines:
+        pytest.skip("another engine's")
+    for statement in statements:
+        world.db.execute(statement)
+    schema = {SQLITE: "", POSTGRESQL: "public.", SQLSERVER: "dbo."}.get(world.db.engine) if world.db.engine != MARIADB else None
+    schema = f"{world.db.name}." if schema is None else schema
+    found = references(world)
+    assert found["state"] == "no", found
+    assert proof.format(schema=schema, of="dbo." if world.db.engine == SQLSERVER else "") in found["proof"], found
+
+
+def test_nothing_refers_at_first(world):
+    assert references(world)["proof"] == "nothing in the database refers to column orders.client_id, table legacy"
+
+
+def test_what_goes_with_the_same_contract_does_not_count(world):
+    world.db.execute("CREATE VIEW v AS SELECT id, client_id FROM orders")
+    world.db.execute("CREATE TABLE child (id int, legacy_id int, FOREIGN KEY (legacy_id) REFERENCES legacy (id))")
+    assert references(world)["state"] == "no"
+    for number, statement in enumerate(("DROP VIEW v;", "DROP TABLE child;")):
+        world.db.write(f"000{number}_first.sql", statement, "contract")
+        world.db.write(f"000{number}_first.sql", "SELECT 1;")
+    found = references(world)
+    assert found["state"] == "yes", found
+    assert "table child" in found["proof"]
+
+
+def test_a_trigger_function_goes_with_its_trigger(make_world):
+    world = make_world(POSTGRESQL)
+    for statement in PG_TRIGGER:
+        world.db.execute(statement)
+    assert references(world)["state"] == "no"
+    world.db.write("0001_drop.sql", "DROP TRIGGER keep_note ON orders; ALTER TABLE orders DROP COLUMN client_id;", "contract")
+    assert references(world)["state"] == "yes"
+
+
+def test_a_view_that_is_written_anew_without_the_column_does_not_count(make_world):
+    world = make_world(POSTGRESQL)
+    world.db.execute("CREATE VIEW v AS SELECT id, client_id FROM orders")
+    text = "DROP VIEW v; CREATE VIEW v AS SELECT id{0} FROM orders; ALTER TABLE orders DROP COLUMN client_id;"
+    world.db.write("0001_drop.sql", text.format(", profile_id"), "contract")
+    assert references(world)["state"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("DO $$ BEGIN EXECUTE 'DROP TABLE ' || current_setting('my.table'); END $$;", "put together when it runs"),
+        ("CALL tidy_up();", "what tidy_up does"),
+        ("DROP SCHEMA old CASCADE;", "DROP SCHEMA"),
+    ],
+)
+def test_a_script_that_nobody_can_read_is_not_known(make_world, script, why):
+    world = make_world(POSTGRESQL)
+    world.db.write("0001_drop.sql", script, "contract")
+    found = references(world)
+    assert found["state"] == "not known", found
+    assert "contract/0001_drop.sql:1: " in found["proof"]
+    assert why in found["proof"]
+
+
+def test_a_procedure_whose_text_is_hidden_is_not_known(make_world):
+    world = make_world(MARIADB)
+    admin = world.db.admin
+    admin.execute("CREATE PROCEDURE hidden() SQL SECURITY DEFINER SELECT 1")
+    admin.execute("CREATE USER 'clerk'@'%' IDENTIFIED BY 'p'")
+    try:
+        for right in ("SELECT, EXECUTE, CREATE, ALTER, INSERT, UPDATE, DELETE",):
+            admin.execute(f"GRANT {right} ON `{world.db.name}`.* TO 'clerk'@'%'")
+        found = world.gate("references", gates=["references"], login_user="clerk", login_password="p")
+        assert found["state"] == "not known", found
+        assert f"the text of {world.db.name}.hidden is hidden" in found["proof"]
+    finally:
+        admin.execute("DROP USER 'clerk'@'%'")
