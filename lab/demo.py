@@ -138,7 +138,8 @@ def run(options: argparse.Namespace) -> int:
                     time.sleep(0.5)
             say("The load ends, and reads every order once more.")
             figures = summarise(load.finish(), started, ended)
-        play(site, "Report", "everup.deploy.report", "-e", json.dumps({"report_directory": str(directory / "report")}))
+        if play(site, "Report", "everup.deploy.report", "-e", json.dumps({"report_directory": str(directory / "report")})):
+            problems.append("the report was not written")
         probe = seen_by_probe(site, "2.0.1-broken" if options.broken else "2.0.0")
     result = {name: figures[name] for name in RESULT_KEYS} | {"phases": phases, "probe": probe}
     (directory / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -81,9 +81,10 @@ report:
       description: Gates that somebody has overridden, who, when and why.
       type: list
       elements: dict
-    probe:
-      description: What the availability probe saw; nothing where none ran.
-      type: dict
+    probes:
+      description: What each run of the availability probe saw, oldest first; empty where none ran.
+      type: list
+      elements: dict
     trash:
       description: What the contract has moved away, what it is kept as, and until when.
       type: list

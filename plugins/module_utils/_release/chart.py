@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from .store import parse_time
 
@@ -122,11 +123,12 @@ def figures(report: dict) -> list[dict]:
         {"label": "scripts applied", "value": str(len(scripts))},
         {"label": "rolling upgrade", "value": in_words(sum(phase["seconds"] for phase in rolling)) if rolling else "not begun"},
     ]
-    if probe := report["probe"]:
+    if probes := report["probes"]:
+        failed, requests, down = (sum(probe[name] for probe in probes) for name in ("failed", "requests", "downtime_ms"))
         found += [
-            {"label": "requests failed, as probed", "value": f"{probe['failed']} of {probe['requests']}"},
-            {"label": "downtime, as probed", "value": in_words(probe["downtime_ms"] / 1000)},
-            {"label": "longest gap", "value": in_words(probe["longest_gap_ms"] / 1000)},
+            {"label": "requests failed, as probed", "value": f"{failed} of {requests}"},
+            {"label": "downtime, as probed", "value": in_words(down / 1000)},
+            {"label": "longest gap", "value": in_words(max(probe["longest_gap_ms"] for probe in probes) / 1000)},
         ]
     else:
         found.append({"label": "downtime", "value": "not measured"})
@@ -143,7 +145,6 @@ def chart(report: dict) -> dict:
         width, height, left, plot_bottom, ticks (x, label), breaks (x, label), rows (label, y, middle, bars), latency
         (None without a probe). A bar is x, width, kind, text (empty where it does not fit), title.
     """
-    probe = report["probe"]
     axis = TimeAxis(_spans(report), LEFT, WIDTH - 10)
     rows = [_row("phases", [_bar(axis, span, span["name"], _phase_title(span)) for span in report["phases"]])]
     rows += _work_rows(axis, "scripts", report["scripts"], "script")
@@ -166,8 +167,8 @@ def chart(report: dict) -> dict:
         "rows": rows,
         "latency": None,
     }
-    if probe:
-        drawn["latency"] = _latency(axis, probe, y + 12)
+    if report["probes"]:
+        drawn["latency"] = _latency(axis, report["probes"], y + 12)
         y = drawn["latency"]["bottom"] + 6
     return {**drawn, "plot_bottom": y, "height": y + 18}
 
@@ -175,8 +176,7 @@ def chart(report: dict) -> dict:
 def _spans(report: dict) -> list[tuple[datetime, datetime]]:
     told = [*report["phases"], *(step for host in report["hosts"] for step in host["steps"])]
     spans = [(parse_time(each["from"]), parse_time(each["to"])) for each in told]
-    if report["probe"]:
-        spans.append((parse_time(report["probe"]["started_at"]), parse_time(report["probe"]["ended_at"])))
+    spans += [(parse_time(probe["started_at"]), parse_time(probe["ended_at"])) for probe in report["probes"]]
     if not spans:
         opened = parse_time(report["release"]["opened_at"])
         spans = [(opened, opened + timedelta(seconds=1))]
@@ -217,71 +217,79 @@ def _step_title(host: str, step: dict) -> str:
     return f"{host} {step['state'].replace('_', ' ')}{took}{reason}"
 
 
-def _latency(axis: TimeAxis, probe: dict, top: float) -> dict:
+def _latency(axis: TimeAxis, probes: list[dict], top: float) -> dict:
     """Return what the probe saw: a strip of answered and failed seconds, and below it the lines of the latency."""
-    start, detail = parse_time(probe["started_at"]), probe["detail"]
-    wide = timedelta(seconds=detail["bucket_s"])
-    buckets = [(start + timedelta(seconds=bucket[0]), *bucket[1:]) for bucket in detail["buckets"]]
-    down = []
-    for begun, over in detail["down"]:
-        begun_at, left, right = (
-            start + timedelta(seconds=begun),
-            *(axis.x(start + timedelta(seconds=at)) for at in (begun, over)),
-        )
-        title = f"down for {in_words(over - begun)} from {begun_at.strftime('%H:%M:%S')}"
-        down.append({"x": left, "width": round(max(right - left, _LEAST_BAR), 1), "title": title})
-    strip = _strip(axis, buckets, wide)
-    values = [value for _at, _requests, _failed, p50, p99, _most in buckets for value in (p50, p99) if value is not None]
-    highest = _round_up(max(values, default=1.0))
     plot = top + ROW + 10
-    lines = [
-        {"name": name, "path": _path(axis, [(bucket[0] + wide / 2, bucket[3 + number]) for bucket in buckets], plot, highest)}
-        for number, name in enumerate(("p50", "p99"))
-    ]
+    runs = [_buckets(probe) for probe in probes]
+    values = [value for run in runs for bucket in run for value in (bucket.p50, bucket.p99) if value is not None]
+    highest = _round_up(max(values, default=1.0))
     return {
         "top": top,
         "middle": top + ROW / 2,
         "plot": plot,
         "bottom": plot + LATENCY_HEIGHT,
-        "strip": strip,
-        "down": down,
-        "lines": lines,
+        "strip": [bar for run in runs for bar in _strip(axis, run)],
+        "down": [bar for probe in probes for bar in _down(axis, probe)],
+        "lines": [
+            {"name": name, "path": " ".join(_path(axis, run, name, plot, highest) for run in runs)} for name in ("p50", "p99")
+        ],
         "scale": [{"y": plot + LATENCY_HEIGHT * (1 - part), "label": f"{highest * part:g} ms"} for part in (0, 0.5, 1)],
     }
 
 
-def _strip(axis: TimeAxis, buckets: list[tuple], wide: timedelta) -> list[dict]:
+class _Bucket(NamedTuple):
+    start: datetime
+    end: datetime
+    requests: int
+    failed: int
+    p50: float | None
+    p99: float | None
+
+
+def _buckets(probe: dict) -> list[_Bucket]:
+    start, wide = parse_time(probe["started_at"]), timedelta(seconds=probe["detail"]["bucket_s"])
+    times = ((start + timedelta(seconds=bucket[0]), bucket) for bucket in probe["detail"]["buckets"])
+    return [_Bucket(time, time + wide, *bucket[1:5]) for time, bucket in times]
+
+
+def _down(axis: TimeAxis, probe: dict) -> list[dict]:
+    bars = []
+    for begun, over in probe["detail"]["down"]:
+        start, end = (parse_time(probe["started_at"]) + timedelta(seconds=seconds) for seconds in (begun, over))
+        width = round(max(axis.x(end) - axis.x(start), _LEAST_BAR), 1)
+        bars.append({"x": axis.x(start), "width": width, "title": f"down for {in_words(over - begun)} from {start:%H:%M:%S}"})
+    return bars
+
+
+def _strip(axis: TimeAxis, buckets: list[_Bucket]) -> list[dict]:
     """Return runs of buckets that were alike, answered or with failures, as bars."""
-    runs: list[dict] = []
-    for at, requests, failed, *_rest in buckets:
-        if not requests:
+    runs: list[list[_Bucket]] = []
+    for bucket in buckets:
+        if not bucket.requests:
             continue
-        kind = "failed" if failed else "answered"
-        if runs and runs[-1]["kind"] == kind and runs[-1]["to"] == at:
-            runs[-1].update(to=at + wide, requests=runs[-1]["requests"] + requests, failed=runs[-1]["failed"] + failed)
+        last = runs[-1][-1] if runs else None
+        if last and last.end == bucket.start and bool(last.failed) == bool(bucket.failed):
+            runs[-1].append(bucket)
         else:
-            runs.append({"kind": kind, "from": at, "to": at + wide, "requests": requests, "failed": failed})
-    return [
-        {
-            "x": axis.x(run["from"]),
-            "width": round(max(axis.x(run["to"]) - axis.x(run["from"]), _LEAST_BAR), 1),
-            "kind": run["kind"],
-            "title": f"{run['from'].strftime('%H:%M:%S')}: {run['requests']} requests, {run['failed']} failed",
-        }
-        for run in runs
-    ]
+            runs.append([bucket])
+    bars = []
+    for run in runs:
+        left, right = axis.x(run[0].start), axis.x(run[-1].end)
+        requests, failed = sum(bucket.requests for bucket in run), sum(bucket.failed for bucket in run)
+        kind, title = "failed" if failed else "answered", f"{run[0].start:%H:%M:%S}: {requests} requests, {failed} failed"
+        bars.append({"x": left, "width": round(max(right - left, _LEAST_BAR), 1), "kind": kind, "title": title})
+    return bars
 
 
-def _path(axis: TimeAxis, points: list[tuple], plot: float, highest: float) -> str:
-    """Return the path of an SVG; it is lifted where nothing was answered."""
+def _path(axis: TimeAxis, buckets: list[_Bucket], name: str, plot: float, highest: float) -> str:
+    """Return the path of an SVG through the middles of buckets; it is lifted where nothing was answered."""
     words, is_down = [], False
-    for at, value in points:
-        if value is None:
-            is_down = False
-            continue
-        y = plot + LATENCY_HEIGHT * (1 - min(value / highest, 1))
-        words.append(f"{'L' if is_down else 'M'}{axis.x(at):g} {y:.1f}")
-        is_down = True
+    for bucket in buckets:
+        value = getattr(bucket, name)
+        if value is not None:
+            y = plot + LATENCY_HEIGHT * (1 - min(value / highest, 1))
+            words.append(f"{'L' if is_down else 'M'}{axis.x(bucket.start + (bucket.end - bucket.start) / 2):g} {y:.1f}")
+        is_down = value is not None
     return " ".join(words)
 
 

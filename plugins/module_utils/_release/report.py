@@ -37,7 +37,7 @@ def read_report(store: Store, version: str | None) -> dict:
         version: the release; None for the newest.
 
     Returns:
-        release, written_at (the database's clock), written_by, phases, hosts, scripts, backfills, gates, overrides, probe,
+        release, written_at (the database's clock), written_by, phases, hosts, scripts, backfills, gates, overrides, probes,
         trash, events. Times are ISO 8601 UTC texts, durations are in seconds. See the module's RETURN.
 
     Raises:
@@ -60,7 +60,7 @@ def read_report(store: Store, version: str | None) -> dict:
         "backfills": [_timed(row) for row in _rows(store, store.ledger.names.backfill, _BACKFILL_COLUMNS, release["version"])],
         "gates": _last(events, "contract_evidence").get("gates", []),
         "overrides": [_told(event) for event in events if event["what"] == "contract_override"],
-        "probe": _probe(store, release["id"]),
+        "probes": _probes(store, release["id"]),
         "trash": _trash(store, release["version"]),
         "events": events,
     }
@@ -152,15 +152,16 @@ def _told(event: dict) -> dict:
     return {"at": event["at"], "who": event["who"], "subject": event["subject"], **event["detail"]}
 
 
-def _probe(store: Store, release_id: int) -> dict | None:
+def _probes(store: Store, release_id: int) -> list[dict]:
+    """Return what each run of the probe saw, oldest first: one for the release, and one for a contract that ran later."""
     if not store.db.table_exists(store.ledger.names.probe):
-        return None
+        return []
     rows = store.db.query(
         "SELECT run, target, started_at, ended_at, requests, failed, downtime_ms, longest_gap_ms, detail"
-        f" FROM {store.db.table(store.ledger.names.probe)} WHERE release_id = ? ORDER BY id",
+        f" FROM {store.db.table(store.ledger.names.probe)} WHERE release_id = ? ORDER BY started_at, id",
         (release_id,),
     )
-    return {**rows[-1], "target": _json(rows[-1]["target"]), "detail": _json(rows[-1]["detail"])} if rows else None
+    return [{**row, "target": json.loads(row["target"]), "detail": json.loads(row["detail"])} for row in rows]
 
 
 def _trash(store: Store, version: str) -> list[dict]:
@@ -171,10 +172,3 @@ def _trash(store: Store, version: str) -> list[dict]:
         f" FROM {store.db.table(store.ledger.names.trash)} WHERE release_version = ? ORDER BY id",
         (version,),
     )
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

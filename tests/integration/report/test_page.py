@@ -110,21 +110,23 @@ def a_report(hosts: int) -> dict:
             }
         ],
         "gates": [
-            {"name": "hosts", "is_open": "yes", "proof": HOSTILE},
-            {"name": "usage", "is_open": "not known", "proof": "no history"},
+            {"name": "hosts", "state": "yes", "override": "", "proof": HOSTILE},
+            {"name": "usage", "state": "not known", "override": HOSTILE, "proof": "no history"},
         ],
-        "overrides": [{"at": at(day), "who": "ann@c1", "subject": "2.0.0", "gate": "usage", "reason": HOSTILE}],
-        "probe": {
-            "run": "r",
-            "target": ["http://shop.example.com/"],
-            "started_at": at(0),
-            "ended_at": at(700),
-            "requests": 7000,
-            "failed": 3,
-            "downtime_ms": 3200,
-            "longest_gap_ms": 3200,
-            "detail": detail,
-        },
+        "overrides": [{"at": at(day), "who": "ann@c1", "subject": "usage", "reason": HOSTILE}],
+        "probes": [
+            {
+                "run": "r",
+                "target": ["http://shop.example.com/"],
+                "started_at": at(0),
+                "ended_at": at(700),
+                "requests": 7000,
+                "failed": 3,
+                "downtime_ms": 3200,
+                "longest_gap_ms": 3200,
+                "detail": detail,
+            }
+        ],
         "trash": [
             {
                 "script": "0007",

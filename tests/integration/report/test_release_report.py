@@ -39,8 +39,8 @@ def told(db) -> dict:
     detail = {"bucket_s": 1, "buckets": [[0, 10, 0, 5.0, 9.0, 9.5]], "down": [], "rate": 10, "definition": "d", "latency": {}}
     with closing(db.engine_connection()) as engine, engine.transaction():
         ledger = db.ledger(engine)
-        ledger.event("contract_evidence", 1, "2.4.0", gates=[{"name": "hosts", "is_open": "yes", "proof": "2 of 2 serve 2.4.0"}])
-        ledger.event("contract_override", 1, "2.4.0", gate="usage", reason="no counters here")
+        ledger.event("contract_evidence", 1, "2.4.0", gates=[{"name": "hosts", "state": "yes", "proof": "2 of 2 serve 2.4.0"}])
+        ledger.event("contract_override", 1, "usage", reason="no counters here")
         now = engine.now()
         engine.execute(
             f"INSERT INTO {engine.table(ledger.names.probe)} (run, release_id, target, started_at, ended_at, requests, failed,"
@@ -73,8 +73,9 @@ def test_every_part_of_a_release_is_told(told) -> None:
     [script] = told["scripts"]
     assert (script["script"], script["state"], script["tries"], script["waited_s"]) == ("expand/1_t.sql", "applied", 1, 0)
     assert [gate["proof"] for gate in told["gates"]] == ["2 of 2 serve 2.4.0"]
-    assert [(override["gate"], override["reason"]) for override in told["overrides"]] == [("usage", "no counters here")]
-    assert (told["probe"]["requests"], told["probe"]["target"], told["probe"]["detail"]["rate"]) == (10, ["http://shop/"], 10)
+    assert [(override["subject"], override["reason"]) for override in told["overrides"]] == [("usage", "no counters here")]
+    [probe] = told["probes"]
+    assert (probe["requests"], probe["target"], probe["detail"]["rate"]) == (10, ["http://shop/"], 10)
     whats = [event["what"] for event in told["events"]]
     assert whats[0] == "release_opened" and "script_applied" in whats and "release_failed" in whats
     json.dumps(told)

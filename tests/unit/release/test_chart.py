@@ -30,7 +30,7 @@ def span(start: float, end: float, **about) -> dict:
 
 
 def report(**about) -> dict:
-    empty = {"phases": [], "hosts": [], "scripts": [], "backfills": [], "probe": None, "release": {"opened_at": at(0)}}
+    empty = {"phases": [], "hosts": [], "scripts": [], "backfills": [], "probes": [], "release": {"opened_at": at(0)}}
     return {**empty, **about}
 
 
@@ -107,7 +107,7 @@ def test_the_probe_stands_under_the_same_axis() -> None:
     ]
     steps = [span(2, 3, state="upgrading", reason=None)]
     host = {"host": "web1", "state": "ready", "version_before": "1", "version_after": "2", "steps": steps}
-    drawn = chart(report(hosts=[host], probe=probe(buckets, [[2, 3.5]])))
+    drawn = chart(report(hosts=[host], probes=[probe(buckets, [[2, 3.5]])]))
     seen = drawn["latency"]
     assert [(bar["kind"], bar["title"]) for bar in seen["strip"]] == [
         ("answered", "12:00:00: 20 requests, 0 failed"),
@@ -168,5 +168,5 @@ def test_the_figures() -> None:
         "rolling upgrade": "1 min 20 s",
         "downtime": "not measured",
     }
-    probed = {figure["label"]: figure["value"] for figure in figures({**told, "probe": probe([])})}
-    assert (probed["requests failed, as probed"], probed["downtime, as probed"]) == ("1 of 30", "1.5 s")
+    probed = {figure["label"]: figure["value"] for figure in figures({**told, "probes": [probe([]), probe([])]})}
+    assert (probed["requests failed, as probed"], probed["downtime, as probed"]) == ("2 of 60", "3 s")
