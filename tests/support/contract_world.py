@@ -58,6 +58,14 @@ class World:
         db.release("advance", VERSION, to="rolled", token=self.token, hosts=HOSTS)
         self.reset()
 
+    def ask(self, sql: str) -> None:
+        """Query as the application does; on MariaDB as text, since its ODBC driver prepares."""
+        if self.db.engine != "mariadb":
+            self.db.query(sql)
+            return
+        with named_session(self.db.server, self.db.name, f"shop {VERSION}") as ask:
+            ask(sql)
+
     def forget_uses(self) -> None:
         """Empty MariaDB's table of statements: it keeps when each was last seen, which no ledger can move back by nine days."""
         if self.db.engine == "mariadb" and hasattr(self.db, "admin"):

@@ -18,7 +18,9 @@ _KINDS = {
     "drop_trigger": "trigger",
 }
 _DEFINITIONS = ("create_view", "alter_view", "create_materialized_view", "create_routine", "alter_routine", "create_trigger")
-_TAKES_MORE = ("DROP SCHEMA", "DROP DATABASE", "DROP OWNED", "DROP EXTENSION")
+# What a DROP of these takes with it, nobody has written down.
+_TAKES_MORE = ("SCHEMA", "DATABASE", "OWNED", "EXTENSION", "USER", "ROLE", "LOGIN", "SERVER")
+_NOBODY_NAMES = ("EVENT", "STATISTICS")
 
 
 def dropped_objects(scripts: list[ScriptFacts]) -> list[Object]:
@@ -27,6 +29,10 @@ def dropped_objects(scripts: list[ScriptFacts]) -> list[Object]:
     made = [fact.table or fact.name for fact in facts if fact.kind == "create_table"]
     found = []
     for fact in facts:
+        if fact.kind == "rename_object":
+            found += _renamed(fact.name)
+        if fact.kind == "drop_other" and _what(fact) not in (*_TAKES_MORE, *_NOBODY_NAMES):
+            found.append(Object(_what(fact).lower() or "object", fact.name))
         kind = _KINDS.get(fact.kind)
         if kind is None or fact.has("temporary"):
             continue
@@ -36,6 +42,16 @@ def dropped_objects(scripts: list[ScriptFacts]) -> list[Object]:
             continue
         found.append(Object(kind, name, table))
     return list(dict.fromkeys(found))
+
+
+def _what(fact: Fact) -> str:
+    return str(fact.values.get("object", "")).upper()
+
+
+def _renamed(name: str) -> list[Object]:
+    """Return what sp_rename may take away: of a name with dots nobody can tell whether its last part is a column."""
+    table, _dot, last = name.rpartition(".")
+    return [Object("table", name), *([Object("column", last, table)] if table else [])]
 
 
 def unread_places(scripts: list[ScriptFacts]) -> list[str]:
@@ -48,8 +64,8 @@ def unread_places(scripts: list[ScriptFacts]) -> list[str]:
                 found.append(f"{script.source}:{fact.line}: SQL that is put together when it runs")
             elif fact.kind == "execute" and not fact.has("literal"):
                 found.append(f"{script.source}:{fact.line}: what {fact.name} does when it is called")
-            elif fact.kind == "other" and fact.name.upper().startswith(_TAKES_MORE):
-                found.append(f"{script.source}:{fact.line}: what {fact.name} takes with it")
+            elif fact.kind == "drop_other" and _what(fact) in _TAKES_MORE:
+                found.append(f"{script.source}:{fact.line}: what DROP {_what(fact)} {fact.name} takes with it")
     return found
 
 

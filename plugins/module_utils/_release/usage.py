@@ -101,10 +101,14 @@ def _counts_on(before: Reading, reading: Reading) -> bool:
 
 
 def _same(one: str, other: str) -> bool:
-    if one == other:
+    """Return whether two moments are one, behind each of which may stand what else must not have changed."""
+    (one_start, _comma, one_more), (other_start, _comma, other_more) = one.partition(", "), other.partition(", ")
+    if one_more != other_more:
+        return False
+    if one_start == other_start:
         return True
     try:
-        return abs(_time(one) - _time(other)) <= _SAME_START
+        return abs(_time(one_start) - _time(other_start)) <= _SAME_START
     except ValueError:
         return False
 

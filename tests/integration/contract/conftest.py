@@ -12,6 +12,9 @@ from ansible_collections.everup.deploy.tests.support.sqlserver import GivenSqlse
 from lab.mariadb import Mariadb as MariadbServer
 from lab.postgres import Postgres
 
+# On MariaDB the deploy has a user of its own: what the application prepares can only be told by its account.
+DEPLOY = "everup"
+
 
 @pytest.fixture(scope="session")
 def counting_servers():
@@ -36,15 +39,19 @@ def counting_servers():
 def make_world(counting_servers, tmp_path):
     """Make a world on an engine; it is gone behind the test."""
     with ExitStack() as stack:
+        made: list = []
 
         def make(engine: str) -> World:
+            folder = tmp_path / f"world{len(made)}"
+            folder.mkdir()
+            made.append(folder)
             if engine == "sqlite":
-                return World(Sqlite(tmp_path))
+                return World(Sqlite(folder))
             if engine == "sqlserver":
-                db = GivenSqlserver("sqlserver", tmp_path)
+                db = GivenSqlserver("sqlserver", folder)
             else:
                 server = counting_servers(engine)
-                db = (Postgresql if engine == "postgresql" else Mariadb)(server, tmp_path)
+                db = (Postgresql if engine == "postgresql" else Mariadb)(server, folder)
                 admin = server.connect_admin(db.name)
                 stack.callback(lambda: db.admin.close())
                 if engine == "postgresql":
@@ -52,7 +59,12 @@ def make_world(counting_servers, tmp_path):
                     admin.execute("CREATE EXTENSION pg_stat_statements")
                     admin.execute(f"GRANT pg_read_all_stats TO {server.user}")
                 else:
-                    admin.execute(f"GRANT SELECT ON performance_schema.* TO '{server.user}'@'%'")
+                    deploy = f"'{DEPLOY}'@'%'"
+                    admin.execute(f"CREATE USER IF NOT EXISTS {deploy} IDENTIFIED BY '{DEPLOY}'")
+                    admin.execute(f"GRANT ALL ON `{db.name}`.* TO {deploy}")
+                    admin.execute(f"GRANT PROCESS ON *.* TO {deploy}")
+                    admin.execute(f"GRANT SELECT ON performance_schema.* TO {deploy}")
+                    db.options |= {"login_user": DEPLOY, "login_password": DEPLOY}
                 db.admin = admin
             stack.callback(db.close)
             return World(db)

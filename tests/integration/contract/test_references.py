@@ -120,8 +120,7 @@ def test_what_goes_with_the_same_contract_does_not_count(world):
     world.db.execute("CREATE TABLE child (id int, legacy_id int, FOREIGN KEY (legacy_id) REFERENCES legacy (id))")
     assert references(world)["state"] == "no"
     for number, statement in enumerate(("DROP VIEW v;", "DROP TABLE child;")):
-        world.db.write(f"000{number}_first.sql", statement, "contract")
-        world.db.write(f"000{number}_first.sql", "SELECT 1;")
+        world.db.write(f"000{number}_5_first.sql", statement, "contract")
     found = references(world)
     assert found["state"] == "yes", found
     assert "table child" in found["proof"]

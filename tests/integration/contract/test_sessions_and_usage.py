@@ -67,17 +67,30 @@ def test_an_object_is_unused_once_it_was_watched_for_long_enough(counted):
 )
 def test_a_use_is_seen_live_and_stays_seen(counted, query, named):
     counted.watch(*WATCHED)
-    counted.db.query(query)
+    counted.ask(query)
     found = counted.gate("usage", **USAGE)
     assert (found["state"], named in found["proof"]) == ("no", True), found
     counted.snapshot()
     assert counted.gate("usage", **USAGE)["state"] == "no"
 
 
+def test_what_mariadb_does_not_tell_apart_is_not_known(make_world):
+    world = make_world("mariadb")
+    world.watch(*WATCHED)
+    assert world.gate("usage", **USAGE)["state"] == "yes"
+    world.db.query("SELECT 1")  # prepared, by the ODBC driver
+    found = world.gate("usage", **USAGE)
+    assert (found["state"], "the counters began anew" in found["proof"]) == ("not known", True), found
+    with world.connected("x"):
+        login = {"login_user": world.db.server.user, "login_password": world.db.server.password}
+        world.db.admin.execute(f"GRANT SELECT ON performance_schema.* TO '{world.db.server.user}'@'%'")
+        assert "give the deploy a user of its own" in world.gate("usage", **USAGE, **login)["proof"]
+
+
 def test_other_statements_are_no_use(counted):
     counted.watch(*WATCHED)
-    counted.db.query("SELECT id, profile_id FROM orders WHERE note = 'client of mine'")
-    counted.db.query("SELECT count(*) FROM orders")
+    counted.ask("SELECT id, profile_id FROM orders WHERE note = 'client of mine'")
+    counted.ask("SELECT count(*) FROM orders")
     assert counted.gate("usage", **USAGE)["state"] == "yes"
 
 
@@ -96,7 +109,7 @@ def test_what_the_deploy_asks_itself_is_no_use(counted):
     for _time in range(2):
         gates = {gate["name"]: gate for gate in counted.evidence(gates=["usage", "backfills", "assertions"], soak="0s")["gates"]}
         assert {name: gate["state"] for name, gate in gates.items()} == dict.fromkeys(gates, "yes"), gates
-    counted.db.query("SELECT count(*) FROM orders WHERE client_id > 0")
+    counted.ask("SELECT count(*) FROM orders WHERE client_id > 0")
     assert counted.gate("usage", **USAGE)["state"] == "no"
 
 
@@ -125,7 +138,7 @@ def test_a_routine_is_counted_by_itself(make_world):
     world.db.write("0002_drop.sql", "DROP FUNCTION old_total();", "contract")
     world.watch(*WATCHED)
     assert world.gate("usage", **USAGE)["state"] == "yes"
-    world.db.query("SELECT caller()")
+    world.ask("SELECT caller()")
     assert "routine old_total was used 1 time(s)" in world.gate("usage", **USAGE)["proof"]
 
 

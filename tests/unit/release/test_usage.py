@@ -57,6 +57,12 @@ def test_a_start_told_in_whole_seconds_is_the_same_start():
     assert watch([apart[0], at(28, 5, "2026-11-01T00:00:09.000Z")], SINCE).seconds == 0.0
 
 
+def test_what_stands_behind_a_start_must_not_change():
+    for more, seconds in (("1 thrown away", 7 * DAY), ("2 thrown away", 0.0)):
+        readings = [at(21, 5, f"{START}, 1 thrown away"), at(28, 5, f"2026-11-01T00:00:01.000Z, {more}")]
+        assert watch(readings, SINCE).seconds == seconds
+
+
 def test_what_nobody_could_tell_ends_the_watch():
     assert watch([at(21, 5), at(24, None), at(25, 5), at(28, 5)], SINCE).seconds == 3 * DAY
     assert watch([at(21, 5), at(28, None)], SINCE).seconds is None
