@@ -66,9 +66,9 @@ def test_a_table_is_transferred_with_all_that_it_has():
     found = manifest(
         Drop("table", ("bills",)),
         **{
+            "sys.objects": [{"name": "PK_bills"}],
             "sys.foreign_keys": [KEY],
             "sys.triggers": [TRIGGER],
-            "sys.objects": [{"name": "PK_bills"}],
             "sys.database_permissions": [GRANT],
         },
     )
