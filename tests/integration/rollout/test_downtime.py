@@ -112,6 +112,59 @@ def test_a_release_that_nobody_notices_is_measured_over_the_death_of_its_control
     assert override["detail"] == {"reason": "the fix of it"}
 
 
+def test_what_is_found_behind_the_last_host_stops_the_release_or_takes_it_back(deploy, measured):
+    """Of a URL that is not there every request fails."""
+    nowhere = {"availability_urls": [f"{deploy.site.url}/nowhere"], "availability_bound": "10ms"}
+    stopped = deploy.run("everup.deploy.rollout", *measured(**nowhere))
+    assert stopped.code != 0
+    assert "most of them: HTTP 404). Every host serves 2.0.0. Run everup.deploy.rollback to go back, or" in stopped.flat
+    assert deploy.versions() == {"web1": NEW, "web2": NEW}
+    assert rows(deploy)[-1]["detail"]["reasons"].keys() == {"HTTP 404"}
+    back = deploy.run("everup.deploy.rollout", *measured(**nowhere, availability_on_budget="rollback"))
+    assert back.code != 0
+    assert "Every host serves the version before again (availability_on_budget is rollback)" in back.flat
+    assert deploy.state() == "rolled_back"
+    assert deploy.versions() == {"web1": OLD, "web2": OLD}
+    assert deploy.pool() == UP
+
+
+def test_a_host_that_measures_and_is_gone_hides_nothing(deploy, measured, tmp_path):
+    """It cannot say what it has seen any more; why the run ended is said all the same."""
+    gone = {"name": "gone", "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "tasks": [
+            {"ansible.builtin.add_host": gone},
+            {"ansible.builtin.include_role": {"name": "everup.deploy.lease", "tasks_from": "open"}},
+            {
+                "block": [{"name": "Break", "ansible.builtin.fail": {"msg": "the true reason"}}],
+                "rescue": [
+                    {
+                        "ansible.builtin.include_role": {"name": "everup.deploy.lease", "tasks_from": "fail"},
+                        "vars": {"lease_reason": "{{ ansible_failed_task.name }}: {{ ansible_failed_result.msg }}"},
+                    }
+                ],
+            },
+        ],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    run = deploy._run(
+        [
+            *deploy.site.command("everup.deploy.status")[:3],
+            str(tmp_path / "play.yml"),
+            *measured(availability_host="gone"),
+            "-e",
+            f"release_version={NEW}",
+        ]
+    )
+    assert run.code != 0
+    assert "WARNING: what users have met is not in the ledger" in run.flat
+    assert "gone is unreachable" in run.flat
+    assert "Break: the true reason" in run.flat
+    assert deploy.ledger()["lease"]["holder"] is None
+
+
 def test_check_mode_measures_nothing(deploy, measured, tmp_path):
     before = len(rows(deploy))
     run = deploy.run(
