@@ -64,6 +64,7 @@ def make_world(counting_servers, tmp_path):
                     admin.execute(f"GRANT ALL ON `{db.name}`.* TO {deploy}")
                     admin.execute(f"GRANT PROCESS ON *.* TO {deploy}")
                     admin.execute(f"GRANT SELECT ON performance_schema.* TO {deploy}")
+                    admin.execute(f"GRANT SELECT ON mysql.proc TO {deploy}")
                     db.options |= {"login_user": DEPLOY, "login_password": DEPLOY}
                 db.admin = admin
             stack.callback(db.close)

@@ -11,7 +11,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._evidence import gat
 from ansible_collections.everup.deploy.tests.support.contract_world import BEFORE, DAY, HOSTS, OLD_QUERY, VERSION, World
 
 # Of each engine; all of them together are more than two hundred.
-CASES = 24 if os.environ.get("EVERUP_TESTS") == "short" else 70
+CASES = 10 if os.environ.get("EVERUP_TESTS") == "short" else 70
 WATCHED = (8 * DAY, DAY)
 
 
