@@ -6,33 +6,9 @@ import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._release.downtime import iso, unix
 from ansible_collections.everup.deploy.tests.support.adhoc import run_task
+from ansible_collections.everup.deploy.tests.support.probe_reports import a_report
 
 CONTROLLER = {"host": "c1", "boot": "b", "namespace": "n", "pid": 7, "start": 100}
-
-
-def a_report(began: float, down: list, run: str = "r1", **more) -> dict:
-    return {
-        "run": run,
-        "targets": ["http://shop/"],
-        "rate": 10,
-        "write_rate": None,
-        "started_at": iso(began),
-        "ended_at": iso(began + 600),
-        "end": "stopped",
-        "requests": 6000,
-        "failed": 7,
-        "missed": 0,
-        "downtime_ms": round(sum(end - start for start, end in down) * 1000),
-        "longest_gap_ms": 900,
-        "reasons": {"HTTP 500": 7},
-        "definition": "what failed means",
-        "bucket_s": 1,
-        "buckets": [[0, 10, 0, 1.5, 2.5, 3.5]],
-        "down": down,
-        "down_is_joined": False,
-        "latency": {"before": {"requests": 6000, "p50_ms": 1.5}},
-        **more,
-    }
 
 
 @pytest.fixture

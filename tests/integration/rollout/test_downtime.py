@@ -87,6 +87,9 @@ def test_a_budget_that_is_spent_refuses_the_next_release(deploy, measured):
     nothing = deploy.run("everup.deploy.preflight", "-e", "availability_budget='30m per 7d'")
     assert nothing.code != 0
     assert "availability_urls is empty" in nothing.flat
+    wrong = deploy.run("everup.deploy.preflight", *measured(availability_urls=["http://ann:pw@shop/"]))
+    assert wrong.code != 0
+    assert "without user and password; those belong into a header" in wrong.flat
     status = deploy.run("everup.deploy.status", *measured(availability_budget="30m per 7d"))
     assert "budget      30m per 7d: " in status.output
     assert "downtime    " in status.output

@@ -1,6 +1,7 @@
 """SQL Server's engine against a simulated server and driver: transactions, locks, context, messages, session settings."""
 
 import threading
+import time
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.batches import split_batches
@@ -11,6 +12,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._db.engines.sqlserve
 from ansible_collections.everup.deploy.plugins.module_utils._db.errors import DatabaseError, LockTimeout
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.tests.support.databases import Database
+from ansible_collections.everup.deploy.tests.support.probe_reports import a_report
 from ansible_collections.everup.deploy.tests.support.sqlserver_peer import DRIVERS, Server
 
 OPTIONS = {"engine": "sqlserver", "login_host": "db", "login_db": "shop", "login_user": "deploy", "login_password": "p"}
@@ -85,6 +87,18 @@ def test_scripts_run_once_and_release_moves(db, server):
     assert db.record("web1", "draining", token)["member"]["version_before"] is None
     assert db.inform()["driver"] == " ".join(DRIVERS[server.flavour][1:])
     assert not server.locks
+    assert {session.trancount for session in server.sessions} == {0}
+
+
+def test_what_a_probe_has_measured_is_kept_once(db, server):
+    db.release("open", process={"host": "c", "boot": "b", "namespace": "n", "pid": 1, "start": 1})
+    began = time.time() - 700
+    assert db.record_availability(report=a_report(began, [[1, 3]]))["changed"]
+    assert not db.record_availability(report=a_report(began, [[1, 3]]))["changed"]
+    assert db.record_availability(report=a_report(began, [[1, 4]]))["changed"]
+    told = db.release_info(budget="1m per 1h")["downtime"]
+    assert [(run["run"], run["downtime_ms"]) for run in told["runs"]] == [("r1", 3000)]
+    assert told["budget"]["left_ms"] == 57_000
     assert {session.trancount for session in server.sessions} == {0}
 
 
