@@ -145,7 +145,7 @@ def chart(report: dict) -> dict:
         width, height, left, plot_bottom, ticks (x, label), breaks (x, label), rows (label, y, middle, bars), latency
         (None without a probe). A bar is x, width, kind, text (empty where it does not fit), title.
     """
-    axis = TimeAxis(_spans(report), LEFT, WIDTH - 10)
+    axis = TimeAxis(_spans(report), LEFT, WIDTH - 30)
     rows = [_row("phases", [_bar(axis, span, span["name"], _phase_title(span)) for span in report["phases"]])]
     rows += _work_rows(axis, "scripts", report["scripts"], "script")
     rows += _work_rows(axis, "backfills", report["backfills"], "version")
