@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from ansible_collections.everup.deploy.plugins.module_utils._release import chart
+from ansible_collections.everup.deploy.plugins.module_utils._release.words import in_words
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 _TONES = {"rolled": "good", "contracted": "good", "failed": "bad"}
@@ -45,7 +46,7 @@ def render_report(report: dict, template: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(duration=chart.in_words, moment=moment, markdown_text=markdown_text)
+    environment.filters.update(duration=in_words, moment=moment, markdown_text=markdown_text)
     return environment.get_template(path.name).render(
         report=report,
         drawing=chart.chart(report),

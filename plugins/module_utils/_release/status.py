@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 from .budget import said
+from .words import in_words
+
+_EARLIER = 5
 
 
 def status_lines(release_info: dict, migration_info: dict) -> list[str]:
@@ -29,6 +32,7 @@ def status_lines(release_info: dict, migration_info: dict) -> list[str]:
     lines.append(f"release     {release['version']} is {release['state']} since {since}, opened by {release['opened_by']}")
     lines += [f"            {release['reason']}"] if release["reason"] else []
     lines.append(f"next        {release_info['next_step']}")
+    lines += [f"waits for   {what}" for what in _waits_for(release_info)]
     lines += _downtime_lines(release_info["downtime"])
     lease = release_info["lease"]
     if lease and lease["holder"]:
@@ -41,7 +45,22 @@ def status_lines(release_info: dict, migration_info: dict) -> list[str]:
         versions = f"{row['version_before'] or '?'} -> {row['version_after'] or '?'}"
         reason = f"  {row['reason']}" if row["reason"] else ""
         lines.append(f"{host:<11} {row['state']:<11} {versions:<20} {row['changed_at']}{reason}")
+    earlier = [f"{row['version']} {row['state']}" for row in release_info["releases"] if row["id"] < release["id"]]
+    if earlier:
+        lines.append(f"before      {', '.join(reversed(earlier[-_EARLIER:]))}")
     return lines
+
+
+def _waits_for(release_info: dict) -> list[str]:
+    """Return what keeps a release that is rolled out from its contract: the rest of the soak, and gates that were not open."""
+    if release_info["release"]["state"] not in ("rolled", "failed") or release_info["release"]["reached"] != "rolled":
+        return []
+    left = release_info.get("soak_seconds_left") or 0
+    judged = [event for event in release_info["events"] if event["what"] == "contract_evidence"]
+    gates = judged[-1]["detail"]["gates"] if judged else []
+    waits = [f"the rest of the soak, {in_words(left)}"] if left > 0 else []
+    shut = [gate for gate in gates if not gate["passes"] and gate["name"] != "soak"]
+    return waits + [f"the gate {gate['name']}, at {judged[-1]['at']}: {gate['proof']}" for gate in shut]
 
 
 def _downtime_lines(downtime: dict) -> list[str]:

@@ -13,8 +13,8 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.chart impor
     TimeAxis,
     chart,
     figures,
-    in_words,
 )
+from ansible_collections.everup.deploy.plugins.module_utils._release.words import in_words
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -26,13 +26,23 @@ def test_everything():
         "changed_since": [{"script": "expand/7.sql"}],
         "missing": ["expand/1.sql"],
     }
-    release = {"version": "2", "state": "rolling", "opened_at": "T0", "rolling_at": "T1", "opened_by": "ann", "reason": "late"}
+    release = {
+        "id": 7,
+        "version": "2",
+        "state": "rolling",
+        "reached": "expanded",
+        "opened_at": "T0",
+        "rolling_at": "T1",
+        "opened_by": "ann",
+        "reason": "late",
+    }
     lease = {"holder": "ann@c1", "holder_process": {"pid": 7}, "taken_at": "T2", "seconds_left": 59.6}
     row = {"state": "ready", "version_before": None, "version_after": "2", "changed_at": "T3", "reason": "why"}
     run = {"downtime_ms": 1500, "longest_gap_ms": 900, "failed": 7, "requests": 60, "started_at": "T1", "ended_at": "T4"}
     budget = {"budget": "30m per 7d", "spent_ms": 61_000, "left_ms": 1_739_000, "enough_at": None}
     facts = {"release": release, "lease": lease, "members": {"web1": row}, "next_step": "run everup.deploy.rollout again"}
-    facts["downtime"] = {"runs": [run], "budget": budget}
+    earlier = [{"id": number, "version": f"1.{number}", "state": "contracted"} for number in range(1, 7)]
+    facts |= {"downtime": {"runs": [run], "budget": budget}, "releases": [*earlier, release], "events": []}
     lines = status_lines(facts, {**MIGRATIONS, "expand": expand})
     assert lines == [
         "database    sqlite 3.40",
@@ -48,11 +58,38 @@ def test_everything():
         "budget      30m per 7d: 1 m 1 s spent, 28 m 59 s left",
         "lease       ann@c1, process 7, since T2, expires in 60 s",
         "web1        ready       ? -> 2               T3  why",
+        "before      1.6 contracted, 1.5 contracted, 1.4 contracted, 1.3 contracted, 1.2 contracted",
     ]
     expired = {**lease, "seconds_left": -1}
     assert any(line.endswith("since T2, expired") for line in status_lines({**facts, "lease": expired}, MIGRATIONS))
     free = {**lease, "holder": None}
     assert not any(line.startswith("lease") for line in status_lines({**facts, "lease": free}, MIGRATIONS))
+
+
+def test_what_the_contract_waits_for():
+    release = {
+        "id": 1,
+        "version": "2",
+        "state": "rolled",
+        "reached": "rolled",
+        "rolled_at": "T1",
+        "opened_by": "ann",
+        "reason": None,
+    }
+    gates = [
+        {"name": "hosts", "passes": True, "proof": "all"},
+        {"name": "soak", "passes": False, "proof": "not yet"},
+        {"name": "sessions", "passes": False, "proof": "session 7 is of 1.0"},
+    ]
+    event = {"what": "contract_evidence", "at": "T2", "detail": {"gates": gates}}
+    facts = {**EMPTY, "release": release, "releases": [release], "next_step": "n", "events": [event], "soak_seconds_left": 3700.0}
+
+    def waits(**more):
+        return [line for line in status_lines({**facts, **more}, MIGRATIONS) if line.startswith("waits for")]
+
+    assert waits() == ["waits for   the rest of the soak, 1 h 1 min", "waits for   the gate sessions, at T2: session 7 is of 1.0"]
+    assert waits(soak_seconds_left=-5.0) == ["waits for   the gate sessions, at T2: session 7 is of 1.0"]
+    assert waits(release={**release, "state": "contracted", "reached": "contracted"}) == []
 
 
 @pytest.mark.parametrize(
