@@ -26,16 +26,8 @@ def test_everything():
         "changed_since": [{"script": "expand/7.sql"}],
         "missing": ["expand/1.sql"],
     }
-    release = {
-        "id": 7,
-        "version": "2",
-        "state": "rolling",
-        "reached": "expanded",
-        "opened_at": "T0",
-        "rolling_at": "T1",
-        "opened_by": "ann",
-        "reason": "late",
-    }
+    release = {"id": 7, "version": "2", "state": "rolling", "reached": "expanded", "opened_by": "ann", "reason": "late"}
+    release |= {"opened_at": "T0", "rolling_at": "T1"}
     lease = {"holder": "ann@c1", "holder_process": {"pid": 7}, "taken_at": "T2", "seconds_left": 59.6}
     row = {"state": "ready", "version_before": None, "version_after": "2", "changed_at": "T3", "reason": "why"}
     run = {"downtime_ms": 1500, "longest_gap_ms": 900, "failed": 7, "requests": 60, "started_at": "T1", "ended_at": "T4"}
@@ -67,15 +59,8 @@ def test_everything():
 
 
 def test_what_the_contract_waits_for():
-    release = {
-        "id": 1,
-        "version": "2",
-        "state": "rolled",
-        "reached": "rolled",
-        "rolled_at": "T1",
-        "opened_by": "ann",
-        "reason": None,
-    }
+    release = {"id": 1, "version": "2", "state": "rolled", "reached": "rolled", "opened_by": "ann", "reason": None}
+    release |= {"opened_at": "T0", "rolled_at": "T1"}
     gates = [
         {"name": "hosts", "passes": True, "proof": "all"},
         {"name": "soak", "passes": False, "proof": "not yet"},
