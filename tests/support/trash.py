@@ -60,8 +60,8 @@ _ORDERS["sqlserver"] = (
     "CREATE TABLE log (what varchar(50));\n"
     "CREATE TABLE orders (id int IDENTITY PRIMARY KEY, item varchar(50) NOT NULL, note varchar(50),"
     " amount int NOT NULL DEFAULT 7 CHECK (amount > 0), code int UNIQUE, parent int REFERENCES orders (id));\n"
-    "CREATE INDEX orders_item ON orders (item);\nGO\n"
-    "CREATE TRIGGER orders_logged ON orders AFTER INSERT AS INSERT INTO log SELECT item FROM inserted;\nGO\n"
+    "CREATE INDEX orders_item ON orders (item);\n"
+    "CREATE TRIGGER orders_logged ON orders AFTER INSERT AS INSERT INTO log SELECT item FROM inserted;\n"
     "CREATE TABLE bills (id int PRIMARY KEY, customer int REFERENCES customers (id) ON DELETE CASCADE, total int);\n"
     "CREATE INDEX bills_total ON bills (total)"
 )

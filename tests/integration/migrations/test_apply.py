@@ -126,7 +126,19 @@ def test_names_are_settings(db):
         **({"schema": "deploys"} if db.engine in SCHEMAS else {}),
     }
     assert db.migrate(**names)["current"] == "1"
-    own = ("ledger", "lease", "release", "member", "event", "backfill", "contract_history", "repeatable_history")
+    own = (
+        "ledger",
+        "lease",
+        "release",
+        "member",
+        "event",
+        "backfill",
+        "usage",
+        "probe",
+        "trash",
+        "contract_history",
+        "repeatable_history",
+    )
     assert db.tables() == {"a", "Versions", *(f"x_{name}" for name in own)}
     assert db.migrate(**names)["changed"] is False
     assert db.migrate("contract", **names)["current"] == "1"

@@ -50,18 +50,17 @@ def test_a_kept_column_stays_visible_elsewhere(db):
 
 @mostly_on("postgresql")
 def test_a_column_with_a_default_goes_on_having_it(db):
+    if db.engine == "sqlserver":
+        pytest.skip("there the default is a constraint, and goes first")
     build(db)
-    if db.engine == "sqlite":
-        db.execute("ALTER TABLE orders ADD COLUMN rank int NOT NULL DEFAULT 5")
-    else:
-        db.execute("ALTER TABLE orders ADD rank int NOT NULL DEFAULT 5")
+    db.execute("ALTER TABLE orders ADD grade int NOT NULL DEFAULT 5")
     before = shape(db, "orders")
-    contract(db, f"ALTER TABLE orders DROP COLUMN {'`rank`' if db.engine == 'mariadb' else 'rank'}")
+    contract(db, drop("grade"))
     insert(db)
-    result = db.trash("restore", "orders.rank")
+    result = db.trash("restore", "orders.grade")
     assert any("hold its default" in warning for warning in result["warnings"])
     assert shape(db, "orders") == before
-    assert db.query("SELECT DISTINCT o.rank FROM orders o") == [(5,)]
+    assert db.query("SELECT DISTINCT grade FROM orders") == [(5,)]
 
 
 @pytest.mark.parametrize("db", ["postgresql"], indirect=True)
