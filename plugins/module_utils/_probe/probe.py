@@ -62,8 +62,8 @@ def plan(params: dict) -> dict:
     rate = params["rate"] * len(params["urls"]) + (write["rate"] if write else 0)
     if rate * params["max_duration"] > MOST_REQUESTS:
         raise EverupError(
-            f"{rate:g} requests a second for {params['max_duration']:g} s are more than the {MOST_REQUESTS:,} that one run may make: "
-            "lower rate or max_duration, or ask fewer URLs."
+            f"{rate:g} requests a second for {params['max_duration']:g} s are more than the {MOST_REQUESTS:,} that one run may "
+            "make: lower rate or max_duration, or ask fewer URLs."
         )
     headers = {**params["headers"], **params["secret_headers"]}
     targets = [_target(url, "GET", headers, "", params["rate"]) for url in params["urls"]]
