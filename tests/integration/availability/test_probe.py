@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._probe.journal import unix
-from ansible_collections.everup.deploy.plugins.module_utils._probe.probe import run_probe
+from ansible_collections.everup.deploy.plugins.module_utils._probe.probe import plan, run_probe
+from ansible_collections.everup.deploy.plugins.module_utils._probe.prober import Prober
 from ansible_collections.everup.deploy.plugins.module_utils._release.process import identity
 from ansible_collections.everup.deploy.plugins.modules.availability_probe import ARGUMENT_SPEC
 from ansible_collections.everup.deploy.tests.support.http_server import Site
@@ -124,6 +125,20 @@ def test_what_cannot_be_begun_has_failed(probe, site):
     report = probe("stopped", timeout=1.5)["report"]
     assert report["reasons"]["not begun: 2 requests were under way"] >= 5
     assert len(site.asked) <= 7
+
+
+def test_a_prober_that_gets_no_time_counts_from_when_a_request_was_due(site, tmp_path):
+    """Late is late for whoever waits; what it slept through nobody asked."""
+    settings = plan({**DEFAULTS, "urls": [site.url], "timeout": 1})
+    prober = Prober(str(tmp_path), settings)
+    prober._clock = time.monotonic() - 10
+    prober._begin(0, prober._now() - 0.7)
+    prober._begin(0, prober._now() - 5)
+    wait_until(lambda: prober._results, "it was answered")
+    ((_target, due, ms),) = prober._results
+    assert 700 <= ms < 700 + SLACK_MS
+    assert abs(due - 9.3) < 0.1
+    assert prober._missed == 1
 
 
 def test_two_starts_are_one(probe, site, tmp_path):

@@ -9,11 +9,14 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._probe.probe import run_probe
+from ansible_collections.everup.deploy.plugins.modules.availability_probe import ARGUMENT_SPEC
 from ansible_collections.everup.deploy.tests.support.failing_version import failing_for_users
 
 from lab.playbook import kill_at
 
 OLD, NEW = "1.0.0", "2.0.0"
+DEFAULTS = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
 UP = {"web1": "UP", "web2": "UP"}
 TOKEN = "s3cret-t0ken"
 
@@ -76,6 +79,25 @@ def test_a_version_that_costs_more_than_its_bound_is_taken_back(deploy, measured
     assert "s3cret-key" not in ledger
 
 
+@pytest.mark.whole
+def test_a_batch_under_observation_is_held_to_the_bound(deploy, measured, tmp_path):
+    """It would bear any error otherwise."""
+    deploy.vary(web1=failing_for_users(deploy, "web1", tmp_path))
+    observed = {
+        "rolling_upgrade_observe_seconds": 6,
+        "rolling_upgrade_observe_interval": 2,
+        "rolling_upgrade_observe_requests": 1,
+    }
+    observed |= {"rolling_upgrade_observe_max_error_percent": 100, "availability_bound": "100ms"}
+    run = deploy.run("release.yml", *measured(**observed))
+    deploy.vary()
+    assert run.code != 0
+    assert deploy.member_states() == {"web1": "rolled_back"}
+    assert "Check that the release is within its bound" in deploy.ledger()["members"]["web1"]["reason"]
+    assert deploy.versions() == {"web1": OLD, "web2": OLD}
+    assert deploy.state() == "failed"
+
+
 def test_a_budget_that_is_spent_refuses_the_next_release(deploy, measured):
     spent = {"availability_budget": "50ms per 1d"}
     before = deploy.snapshot()
@@ -102,7 +124,8 @@ def test_a_release_that_nobody_notices_is_measured_over_the_death_of_its_control
     run = deploy.run("everup.deploy.rollout", *arguments)
     assert run.code == 0, run.output[-4000:]
     assert deploy.state() == "rolled"
-    _earlier, row = rows(deploy)
+    assert len({row["run"] for row in rows(deploy)}) == len(rows(deploy))
+    row = rows(deploy)[-1]
     assert (row["failed"], row["downtime_ms"]) == (0, 0)
     assert f"0 of {row['requests']} requests failed" in run.flat
     phases = row["detail"]["latency"]
@@ -118,7 +141,11 @@ def test_a_release_that_nobody_notices_is_measured_over_the_death_of_its_control
 def test_what_is_found_behind_the_last_host_stops_the_release_or_takes_it_back(deploy, measured):
     """Of a URL that is not there every request fails."""
     nowhere = {"availability_urls": [f"{deploy.site.url}/nowhere"], "availability_bound": "10ms"}
-    stopped = deploy.run("everup.deploy.rollout", *measured(**nowhere))
+    kept = {**DEFAULTS, "name": "left", "folder": json.loads(measured()[1])["availability_folder"]}
+    left = run_probe({**kept, "state": "started", "urls": [deploy.site.url]}, False)
+    run_probe({**kept, "state": "stopped"}, False)
+    stopped = deploy.run("everup.deploy.rollout", *measured(**nowhere, availability_name="left"))
+    assert left["run"] in {row["run"] for row in rows(deploy)}
     assert stopped.code != 0
     assert "most of them: HTTP 404). Every host serves 2.0.0. Run everup.deploy.rollback to go back, or" in stopped.flat
     assert deploy.versions() == {"web1": NEW, "web2": NEW}
