@@ -22,7 +22,8 @@ from .._migrations.backfill_facts import contract_gate
 from .._migrations.batch_sql import verify_sql
 from .._migrations.files import Migration
 from .._migrations.migrate import Project
-from .._release.evidence import Facts, Policy, Session, required_gates
+from .._release.evidence import Facts, Policy, Session
+from .._release.judge import required_gates
 from .._release.store import Store
 from .references import dropped_objects, hidden_modules, still_referring, unread_places
 from .snapshots import read_snapshots, readings_of

@@ -8,8 +8,9 @@ from .._db.connection import connect
 from .._db.witnesses.base import Object
 from .._errors import EverupError
 from .._migrations.migrate import option_seconds
-from .._release.evidence import HostAnswer, Policy, PoolAnswer, check_policy, judge
+from .._release.evidence import HostAnswer, Policy, PoolAnswer
 from .._release.gates import DEFAULT_GATES, GATES, refusal
+from .._release.judge import check_policy, judge
 from .gather import Gatherer
 from .references import dropped_objects
 from .snapshots import readings_of, write_snapshot

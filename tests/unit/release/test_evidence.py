@@ -14,11 +14,13 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.evidence im
     Policy,
     PoolAnswer,
     Session,
+)
+from ansible_collections.everup.deploy.plugins.module_utils._release.gates import GATES, refusal
+from ansible_collections.everup.deploy.plugins.module_utils._release.judge import (
     judge,
     required_gates,
     session_version,
 )
-from ansible_collections.everup.deploy.plugins.module_utils._release.gates import GATES, refusal
 from ansible_collections.everup.deploy.plugins.module_utils._release.usage import Reading
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
