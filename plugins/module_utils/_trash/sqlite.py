@@ -133,6 +133,6 @@ class SqliteKeeper(Keeper):
         return [name for name in manifest.takes if self.is_there(manifest.kind, Place("", name))]
 
 
-def _renaming(old: str, new: str) -> list[str]:
+def _renaming(before: str, after: str) -> list[str]:
     """Return how a table is renamed so that nothing else is rewritten."""
-    return ["PRAGMA legacy_alter_table = ON", f"ALTER TABLE {old} RENAME TO {new}", "PRAGMA legacy_alter_table = OFF"]
+    return ["PRAGMA legacy_alter_table = ON", f"ALTER TABLE {before} RENAME TO {after}", "PRAGMA legacy_alter_table = OFF"]
