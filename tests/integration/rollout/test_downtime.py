@@ -35,6 +35,7 @@ def measured(deploy, tmp_path_factory):
         "availability_rate": 20,
         "availability_timeout": 10,
         "availability_after": 1,
+        "availability_max_duration": 900,
         "availability_folder": str(tmp_path_factory.getbasetemp() / "availability"),
     }
 
