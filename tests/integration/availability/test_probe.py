@@ -265,7 +265,7 @@ def test_a_folder_of_others_is_refused(probe, tmp_path):
         ({"urls": ["http://ann:pw@shop/?a=b"]}, "'http://shop/' cannot be asked"),
         ({"urls": ["http:///path"]}, "cannot be asked"),
         ({"rate": 0}, "rate is 0: it must be more than 0"),
-        ({"rate": 1000, "max_duration": 3600}, "more than 2,000,000"),
+        ({"rate": 1000, "max_duration": 3600}, "more than the 2,000,000"),
         ({"name": "../up"}, "name is '../up'"),
         ({"during": [{"from": "yesterday"}]}, "during has 'yesterday'"),
     ],

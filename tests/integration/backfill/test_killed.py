@@ -8,6 +8,7 @@ import time
 from ansible_collections.everup.deploy.tests.support.modules import finish_module, start_module
 
 KILLS = 50
+PLACES = 11
 LONGEST_LIFE = {"sqlserver": 0.6}  # seconds; other sessions begin faster
 ROWS, BATCH = 3000, 20
 FILL = f"""
@@ -71,7 +72,8 @@ def test_killed_at_random_points(db):
     prepare(db, 1)
     killed, fill, far = 0, 1, [(0, 0)]
     life = longest_life = LONGEST_LIFE.get(db.engine, 0.15)
-    while killed < KILLS:
+    # A busy machine gets to fewer places in as many lives.
+    while killed < KILLS or (len(set(far)) <= PLACES and killed < 10 * KILLS):
         killed += kill_after(start(db), points.uniform(0, life))
         ((batches, seen, state),) = (
             db.query(f"SELECT batches, rows_seen, state FROM everup_backfill WHERE version = '{fill}'") or [(0, 0, "pending")]
@@ -89,7 +91,7 @@ def test_killed_at_random_points(db):
             prepare(db, fill)
     assert db.backfill(wait_for_other_run="20s")["finished"]
     assert_like_one_update(db)
-    assert len(set(far)) > 11, "it was killed at the same few points"
+    assert len(set(far)) > PLACES, "it was killed at the same few points"
 
 
 def test_two_at_once(db):
