@@ -213,8 +213,8 @@ def _latency(axis: TimeAxis, probes: list[dict], top: float) -> dict:
         "middle": top + ROW / 2,
         "plot": plot,
         "bottom": plot + LATENCY_HEIGHT,
-        "strip": [bar for run in runs for bar in _strip(axis, run)],
-        "down": [bar for probe in probes for bar in _down(axis, probe)],
+        "strip": [drawn for run in runs for drawn in _strip(axis, run)],
+        "down": [drawn for probe in probes for drawn in _down(axis, probe)],
         "lines": [
             {"name": name, "path": " ".join(_path(axis, run, name, plot, highest) for run in runs)} for name in ("p50", "p99")
         ],
