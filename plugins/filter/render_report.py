@@ -7,8 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ansible_collections.everup.deploy.plugins.module_utils._moments import in_words
 from ansible_collections.everup.deploy.plugins.module_utils._release import chart
-from ansible_collections.everup.deploy.plugins.module_utils._release.words import in_words
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 _TONES = {"rolled": "good", "contracted": "good", "failed": "bad"}

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .lexis import Lexis, Statement, tokens
+from .lexis import Lexis, Statement
+from .reader import NotUnderstood, Reader
 
 _KINDS = {
     "TABLE": "table",
@@ -61,7 +62,7 @@ def is_repeatable(statement: Statement, lexis: Lexis) -> bool:
     """
     if lexis.batches:
         return False  # what stands behind the first statement of a batch may be another thing
-    reader = _Reader(statement, lexis)
+    reader = Reader.of(statement, lexis)
     if reader.accept("ALTER", "TABLE"):
         reader.accept("IF", "EXISTS")
         reader.accept("ONLY")
@@ -80,7 +81,7 @@ def is_repeatable(statement: Statement, lexis: Lexis) -> bool:
     return reader.guarded()
 
 
-def _is_guarded(action: _Reader) -> bool:
+def _is_guarded(action: Reader) -> bool:
     if not action.accept_one("ADD", "DROP"):
         return False
     action.accept_one("COLUMN", "CONSTRAINT", "INDEX", "KEY")
@@ -96,11 +97,11 @@ def questions_of(statement: Statement, lexis: Lexis) -> tuple:
     """
     if lexis.batches:
         return ()
-    reader = _Reader(statement, lexis)
+    reader = Reader.of(statement, lexis)
     verb = reader.skip()
     try:
         asked = {"CREATE": _created, "DROP": _dropped, "ALTER": _altered, "RENAME": _renamed}.get(verb, _nothing)(reader)
-    except _NotUnderstood:
+    except NotUnderstood:
         return ()
     # What goes and comes back under its name looks the same before and after.
     sides: dict = {}
@@ -109,19 +110,15 @@ def questions_of(statement: Statement, lexis: Lexis) -> tuple:
     return tuple(question for question in asked if len(sides[(question.kind, _plain(question.name))]) == 1)
 
 
-class _NotUnderstood(Exception):
-    pass
-
-
 def _plain(name: tuple) -> tuple:
     return tuple(part.strip('"`[]').lower() for part in name)
 
 
-def _nothing(_reader: _Reader) -> list:
+def _nothing(_reader: Reader) -> list:
     return []
 
 
-def _created(reader: _Reader) -> list:
+def _created(reader: Reader) -> list:
     reader.accept("OR", "REPLACE")
     while reader.word() not in _KINDS:
         word = reader.skip()
@@ -145,7 +142,7 @@ def _created(reader: _Reader) -> list:
     return [Question(kind, name, True, filled=filled)]
 
 
-def _dropped(reader: _Reader) -> list:
+def _dropped(reader: Reader) -> list:
     while reader.word() in ("MATERIALIZED", "FOREIGN"):
         reader.skip()
     kind = _KINDS.get(reader.skip(), "")
@@ -162,7 +159,7 @@ def _dropped(reader: _Reader) -> list:
     return [Question(kind, name, False, table=table) for name in names]
 
 
-def _renamed(reader: _Reader) -> list:
+def _renamed(reader: Reader) -> list:
     if not reader.accept_one("TABLE", "TABLES"):
         return []
     asked = []
@@ -173,13 +170,13 @@ def _renamed(reader: _Reader) -> list:
             reader.skip()
             reader.skip_number()
         if not reader.accept("TO"):
-            raise _NotUnderstood
+            raise NotUnderstood
         asked += [Question("table", old, False), Question("table", reader.name(), True)]
         if not reader.accept_symbol(","):
             return asked
 
 
-def _altered(reader: _Reader) -> list:
+def _altered(reader: Reader) -> list:
     while reader.word() in ("ONLINE", "IGNORE", "MATERIALIZED", "FOREIGN"):
         reader.skip()
     kind = _KINDS.get(reader.skip(), "")
@@ -196,12 +193,12 @@ def _altered(reader: _Reader) -> list:
     return moved or asked
 
 
-def _rename_of(old: Question, reader: _Reader) -> list:
+def _rename_of(old: Question, reader: Reader) -> list:
     new = reader.name()
     return [old, old.with_name((*old.name[:-1], *new) if len(new) == 1 else new, True)]
 
 
-def _action(reader: _Reader, table: tuple) -> list:
+def _action(reader: Reader, table: tuple) -> list:
     """Return the questions of one action of an ALTER TABLE; none for one that leaves no object behind."""
     verb = reader.skip()
     if verb == "RENAME":
@@ -229,7 +226,7 @@ def _action(reader: _Reader, table: tuple) -> list:
     return [] if reader.guarded() else [Question(kind, reader.name(), False, table)]
 
 
-def _rename_action(reader: _Reader, table: tuple) -> list:
+def _rename_action(reader: Reader, table: tuple) -> list:
     for words, kind in ((("COLUMN",), "column"), (("CONSTRAINT",), "constraint"), (("INDEX",), "index"), (("KEY",), "index")):
         if reader.accept(*words):
             old = reader.name()
@@ -245,7 +242,7 @@ def _rename_action(reader: _Reader, table: tuple) -> list:
     ]
 
 
-def _add_action(reader: _Reader, table: tuple) -> list:
+def _add_action(reader: Reader, table: tuple) -> list:
     if reader.accept("PRIMARY", "KEY"):
         return [Question("primary_key", (), True, table)]
     if reader.accept("CONSTRAINT"):
@@ -265,119 +262,3 @@ def _add_action(reader: _Reader, table: tuple) -> list:
             return [Question("column", inner.name(), True, table) for inner in reader.actions(inside=True)]
         return [Question("column", reader.name(), True, table)]
     return []
-
-
-class _Reader:
-    """Reads a statement's tokens from left to right, comments and space left out."""
-
-    def __init__(self, statement: Statement | None, lexis: Lexis, found: list | None = None) -> None:
-        self._lexis = lexis
-        self._tokens = found
-        if statement is not None:
-            self._tokens = [t for t in tokens(statement.text, lexis, "") if t.kind not in ("space", "comment")]
-        self._at = 0
-
-    def _token(self):
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
-
-    def word(self) -> str:
-        """Return the word that comes next in upper case, empty for anything else."""
-        token = self._token()
-        return token.text.upper() if token is not None and token.kind == "word" else ""
-
-    def skip(self) -> str:
-        """Step over one token and return its word."""
-        word = self.word()
-        self._at += 1
-        if self._at > len(self._tokens):
-            raise _NotUnderstood
-        return word
-
-    def accept(self, *words: str) -> bool:
-        """Step over these words if they come next."""
-        following = self._tokens[self._at : self._at + len(words)]
-        if [t.text.upper() for t in following if t.kind == "word"] != list(words):
-            return False
-        self._at += len(words)
-        return True
-
-    def accept_one(self, *words: str) -> bool:
-        return any(self.accept(word) for word in words)
-
-    def at_symbol(self, symbol: str) -> bool:
-        token = self._token()
-        return token is not None and token.text == symbol
-
-    def accept_symbol(self, symbol: str) -> bool:
-        if not self.at_symbol(symbol):
-            return False
-        self._at += 1
-        return True
-
-    def guarded(self) -> bool:
-        return self.accept("IF", "NOT", "EXISTS") or self.accept("IF", "EXISTS")
-
-    def name(self) -> tuple:
-        """Step over a name and return its parts as they are written."""
-        parts = [self._part()]
-        while self.accept_symbol("."):
-            parts.append(self._part())
-        return tuple(parts)
-
-    def _part(self) -> str:
-        token = self._token()
-        quoted = token is not None and token.kind == "string" and token.text[0] in self._lexis.quotes
-        if token is None or not (token.kind == "word" or quoted):
-            raise _NotUnderstood
-        self._at += 1
-        return token.text
-
-    def rest(self) -> list:
-        return self._tokens[self._at :]
-
-    def skip_number(self) -> None:
-        token = self._token()
-        if token is not None and token.kind == "number":
-            self._at += 1
-
-    def skip_setting(self) -> None:
-        """Step over the value of DEFINER = user@host, ALGORITHM = x or SQL SECURITY x."""
-        self.accept_symbol("=")
-        self._at += 1
-        while self.at_symbol("@"):
-            self._at += 2
-        self.skip_parenthesis()
-
-    def skip_parenthesis(self) -> None:
-        """Step over everything in parentheses if it comes next."""
-        depth = 0
-        while self._token() is not None:
-            depth += self.at_symbol("(") - self.at_symbol(")")
-            if depth == 0 and not self.at_symbol(")"):
-                return
-            self._at += 1
-            if depth == 0:
-                return
-
-    def table_behind_on(self) -> tuple:
-        """Go forward to the word ON and return the table's name behind it."""
-        while self._token() is not None:
-            if self.accept("ON"):
-                self.accept("ONLY")
-                return self.name()
-            self._at += 1
-        raise _NotUnderstood
-
-    def actions(self, inside: bool = False) -> list:
-        """Return a reader of each part that commas outside parentheses separate, up to the end or the closing parenthesis."""
-        parts: list = [[]]
-        depth = 0
-        for token in self.rest():
-            depth += {"(": 1, ")": -1}.get(token.text, 0)
-            if inside and depth < 0:
-                break
-            if token.text == "," and depth == 0:
-                parts.append([])
-            else:
-                parts[-1].append(token)
-        return [_Reader(None, self._lexis, part) for part in parts if part]

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
+from .._moments import union
+
 MOST_BUCKETS = 2000
 MOST_INTERVALS = 2000
 PHASES = ("before", "during", "after")
@@ -35,17 +37,6 @@ def percentile(values: Sequence[float], percent: float) -> Optional[float]:
         return None
     ordered = sorted(values)
     return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
-
-
-def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the time that is covered by any of the intervals, as intervals in order that do not touch."""
-    merged: list[Interval] = []
-    for start, end in sorted(intervals):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        elif end > start:
-            merged.append((start, end))
-    return merged
 
 
 def length(intervals: Iterable[Interval]) -> float:

@@ -7,9 +7,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Optional
 
+from .._moments import iso, unix
 from .figures import (
     Answer,
     Interval,
@@ -74,20 +74,6 @@ def read(lines: Iterable[str]) -> Optional[Journal]:
         journal.missed += line.get("missed", 0)
         journal.answers += [Answer(*asked) for asked in line.get("asked", [])]
     return journal
-
-
-def iso(moment: float) -> str:
-    """Return a Unix time as the ledger writes it: ISO 8601, UTC, with milliseconds."""
-    return f"{datetime.fromtimestamp(moment, timezone.utc).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
-
-
-def unix(text: str) -> float:
-    """Return the Unix time of an ISO 8601 text in UTC.
-
-    Raises:
-        ValueError: it is none.
-    """
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
 
 
 def definition(journal: Journal) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from .._errors import EverupError
-from .journal import report, unix
+from .._moments import unix
+from .journal import report
 from .prober import Request, Target, ask
 from .running import alone, journal, running, start_prober, stop_prober
 

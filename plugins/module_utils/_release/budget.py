@@ -10,6 +10,7 @@ from typing import NamedTuple, Optional
 
 from .._db.script import parse_duration
 from .._errors import EverupError
+from .._moments import in_words, union
 
 ON_BUDGET = ("stop", "rollback", "warn")
 _LONG_UNITS = {"d": 86400.0, "w": 7 * 86400.0}
@@ -75,17 +76,6 @@ def parse_bound(text: str) -> Optional[float]:
         raise EverupError(f"availability_bound is '{text}': {error}.") from None
 
 
-def _covered(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the time that is covered by any of the intervals, in order."""
-    merged: list[Interval] = []
-    for start, end in sorted(intervals):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        elif end > start:
-            merged.append((start, end))
-    return merged
-
-
 def down_of(run: Mapping) -> list[Interval]:
     """Return when a recorded run saw downtime, in Unix time.
 
@@ -119,7 +109,7 @@ def spend(budget: Budget, runs: Iterable[Mapping], now: float) -> dict:
         again, None while something is).
     """
     since = now - budget.window
-    every = _covered(interval for run in runs for interval in down_of(run))
+    every = union(interval for run in runs for interval in down_of(run))
     inside = [(max(start, since), min(end, now)) for start, end in every if end > since and start < now]
     spent = sum(end - start for start, end in inside)
     over = spent - budget.allowed
@@ -140,18 +130,6 @@ def spend(budget: Budget, runs: Iterable[Mapping], now: float) -> dict:
     }
 
 
-def said(milliseconds: float) -> str:
-    """Return a time as a person says it, in its two largest units."""
-    if milliseconds < 0:
-        return f"-{said(-milliseconds)}"
-    if milliseconds < 60_000:
-        return f"{milliseconds / 1000:.3f}".rstrip("0").rstrip(".") + " s"
-    seconds = round(milliseconds / 1000)
-    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
-    first = next(number for number, (count, _unit) in enumerate(parts) if count)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
-
-
 def why_spent(spent: Optional[Mapping]) -> str:
     """Return why a release may not begin, nothing where it may.
 
@@ -162,9 +140,9 @@ def why_spent(spent: Optional[Mapping]) -> str:
         return ""
     again = f" Something is left again from {spent['enough_at']} on." if spent["enough_at"] else ""
     return (
-        f"The downtime budget of {spent['budget']} is spent: releases of the last {said(spent['window_s'] * 1000)} have cost "
-        f"{said(spent['spent_ms'])} of {said(spent['allowed_ms'])}.{again} To release all the same, say why: "
-        "-e availability_override='...'. Nothing was changed."
+        f"The downtime budget of {spent['budget']} is spent: releases of the last {in_words(spent['window_s'])} have cost "
+        f"{in_words(spent['spent_ms'] / 1000)} of {in_words(spent['allowed_ms'] / 1000)}.{again} "
+        "To release all the same, say why: -e availability_override='...'. Nothing was changed."
     )
 
 
@@ -199,8 +177,8 @@ def verdict(seen: Mapping, bound: str, on_budget: str) -> dict:
 def _why_over(report: Mapping, bound: str) -> str:
     most = next(iter(report["reasons"]), "")
     return (
-        f"users have met {said(report['downtime_ms'])} of downtime since {report['started_at']}, more than the {bound} of "
-        f"availability_bound ({report['failed']} of {report['requests']} requests failed"
+        f"users have met {in_words(report['downtime_ms'] / 1000)} of downtime since {report['started_at']}, "
+        f"more than the {bound} of availability_bound ({report['failed']} of {report['requests']} requests failed"
         + (f", most of them: {most})" if most else ")")
     )
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from .store import parse_time
-from .words import in_words
+from .._moments import in_words, parse_time, union
 
 WIDTH = 1000.0
 LEFT = 180.0
@@ -18,6 +17,7 @@ TOP = 30.0
 LATENCY_HEIGHT = 90.0
 _BREAK = 46.0  # how wide a pause is drawn that would take too much of the axis
 _LONG_PAUSE = 0.15  # a pause longer than this share of what the release did is drawn as a break
+_LEAST_SPAN = timedelta(seconds=1)  # what is a moment has a place on the axis too
 _LEAST_BAR = 1.5
 _LEAST_FAILURE = 5.0
 _TICKS = 8
@@ -35,7 +35,7 @@ class TimeAxis:
 
     def __init__(self, spans: list[tuple[datetime, datetime]], left: float, right: float) -> None:
         self.pieces: list[tuple[datetime, datetime, float, float]] = []
-        merged = _merged(spans)
+        merged = union((start, max(end, start + _LEAST_SPAN)) for start, end in spans)
         busy = sum((end - start).total_seconds() for start, end in merged)
         pieces: list[list[datetime]] = []
         for start, end in merged:
@@ -43,7 +43,7 @@ class TimeAxis:
                 pieces[-1][1] = end
             else:
                 pieces.append([start, end])
-        shown = sum((end - start).total_seconds() for start, end in pieces) or 1.0
+        shown = sum((end - start).total_seconds() for start, end in pieces)
         room = right - left - _BREAK * (len(pieces) - 1)
         at = left
         for start, end in pieces:
@@ -58,7 +58,7 @@ class TimeAxis:
             if time < start:
                 return round(left if before is None else (before + left) / 2, 1)
             if time <= end:
-                share = (time - start) / (end - start) if end > start else 0.0
+                share = (time - start) / (end - start)
                 return round(left + (right - left) * share, 1)
             before = right
         return round(before if before is not None else LEFT, 1)
@@ -86,16 +86,6 @@ class TimeAxis:
             {"x": round((end_x + next_x) / 2, 1), "label": in_words((start - end).total_seconds())}
             for (_start, end, _left, end_x), (start, _end, next_x, _right) in zip(self.pieces, self.pieces[1:])
         ]
-
-
-def _merged(spans: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-    merged: list[tuple[datetime, datetime]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
 
 
 def figures(report: dict) -> list[dict]:
@@ -166,7 +156,7 @@ def _spans(report: dict) -> list[tuple[datetime, datetime]]:
         opened = parse_time(report["release"]["opened_at"])
         spans = [(opened, opened + timedelta(seconds=1))]
     # What takes no time at all must be seen, too.
-    margin = max(sum((end - start).total_seconds() for start, end in _merged(spans)) / 100, 0.5)
+    margin = max(sum((end - start).total_seconds() for start, end in union(spans)) / 100, 0.5)
     return [(start - timedelta(seconds=margin), end + timedelta(seconds=margin)) for start, end in spans]
 
 

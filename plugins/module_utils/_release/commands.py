@@ -12,13 +12,14 @@ from .._db.ledger import Ledger, Names
 from .._db.script import parse_duration
 from .._db.who import whoami
 from .._errors import EverupError
+from .._moments import parse_time
 from . import downtime as measured
 from . import guard as guard_rules
 from . import lease, states
 from .budget import parse_budget
 from .gates import refusal
 from .report import read_report
-from .store import Store, parse_time
+from .store import Store
 
 _SHORTEST_LEASE_SECONDS = 1.0
 _NEW = {"state": "open", "reached": "open"}

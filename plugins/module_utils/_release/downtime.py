@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Optional
 
 from .._errors import EverupError
+from .._moments import iso, unix
 from .budget import parse_budget, spend
-from .store import Store, parse_time
+from .store import Store
 
 _COLUMNS = "id, run, release_id, target, started_at, ended_at, requests, failed, downtime_ms, longest_gap_ms, detail"
 _COUNTS = ("requests", "failed", "downtime_ms", "longest_gap_ms")
@@ -21,16 +21,6 @@ _DETAILS = (
 )
 # What a phase of a release begins and ends with.
 _WINDOWS = (("rolling_at", "rolled_at"), ("rolling_back_at", "rolled_back_at"), ("contracting_at", "contracted_at"))
-
-
-def unix(text: str) -> float:
-    """Return the Unix time of a time of the ledger."""
-    return parse_time(text).replace(tzinfo=timezone.utc).timestamp()
-
-
-def iso(moment: float) -> str:
-    """Return a Unix time as the ledger writes it."""
-    return f"{datetime.fromtimestamp(moment, timezone.utc).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def windows(release: Mapping | None) -> list[dict]:

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .._errors import EverupError
+from .._moments import parse_time
 from .evidence import Facts, Gate, HostAnswer, Policy, Session
 from .gates import GATES
-from .store import parse_time
 from .usage import Reading, watch
 from .versions import compare, is_at_least
 from .window import is_within, parse_windows

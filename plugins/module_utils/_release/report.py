@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import json
-
 from .._db.ledger import PHASES
 from .._db.who import whoami
 from .._errors import EverupError
-from .store import Store, parse_time
+from .._moments import seconds_between
+from .downtime import Downtime
+from .store import Store
 
 # What a release does while it is in one of these states; in the others it stands still.
 _MOVING = {
@@ -60,7 +60,7 @@ def read_report(store: Store, version: str | None) -> dict:
         "backfills": [_timed(row) for row in _rows(store, store.ledger.names.backfill, _BACKFILL_COLUMNS, release["version"])],
         "gates": _last(events, "contract_evidence").get("gates", []),
         "overrides": [_told(event) for event in events if event["what"] == "contract_override"],
-        "probes": _probes(store, release["id"]),
+        "probes": Downtime(store).runs(release["id"]),
         "trash": _trash(store, release["version"]),
         "events": events,
     }
@@ -105,11 +105,6 @@ def _span(start: str, end: str, **about: object) -> dict:
     return {**about, "from": start, "to": end, "seconds": seconds_between(start, end)}
 
 
-def seconds_between(start: str, end: str) -> float:
-    """Return the seconds from one ISO 8601 UTC text to another."""
-    return round((parse_time(end) - parse_time(start)).total_seconds(), 3)
-
-
 def _timed(row: dict) -> dict:
     end = row["finished_at"]
     return {**row, "seconds": seconds_between(row["started_at"], end) if end else None}
@@ -150,18 +145,6 @@ def _last(events: list[dict], what: str) -> dict:
 
 def _told(event: dict) -> dict:
     return {"at": event["at"], "who": event["who"], "subject": event["subject"], **event["detail"]}
-
-
-def _probes(store: Store, release_id: int) -> list[dict]:
-    """Return what each run of the probe saw, oldest first: one for the release, and one for a contract that ran later."""
-    if not store.db.table_exists(store.ledger.names.probe):
-        return []
-    rows = store.db.query(
-        "SELECT run, target, started_at, ended_at, requests, failed, downtime_ms, longest_gap_ms, detail"
-        f" FROM {store.db.table(store.ledger.names.probe)} WHERE release_id = ? ORDER BY started_at, id",
-        (release_id,),
-    )
-    return [{**row, "target": json.loads(row["target"]), "detail": json.loads(row["detail"])} for row in rows]
 
 
 def _trash(store: Store, version: str) -> list[dict]:

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from .budget import said
-from .words import in_words
+from .._moments import in_words
 
 _EARLIER = 5
 
@@ -66,12 +65,13 @@ def _waits_for(release_info: dict) -> list[str]:
 def _downtime_lines(downtime: dict) -> list[str]:
     """Return a line for each run of the probe, and one for what is left of the budget."""
     lines = [
-        f"downtime    {said(run['downtime_ms'])}, longest gap {said(run['longest_gap_ms'])}; {run['failed']} of "
-        f"{run['requests']} requests failed from {run['started_at']} to {run['ended_at']}"
+        f"downtime    {in_words(run['downtime_ms'] / 1000)}, longest gap {in_words(run['longest_gap_ms'] / 1000)}; "
+        f"{run['failed']} of {run['requests']} requests failed from {run['started_at']} to {run['ended_at']}"
         for run in downtime["runs"]
     ]
     budget = downtime["budget"]
     if budget:
         again = f", something again from {budget['enough_at']} on" if budget["enough_at"] else ""
-        lines.append(f"budget      {budget['budget']}: {said(budget['spent_ms'])} spent, {said(budget['left_ms'])} left{again}")
+        spent, left = (in_words(budget[name] / 1000) for name in ("spent_ms", "left_ms"))
+        lines.append(f"budget      {budget['budget']}: {spent} spent, {left} left{again}")
     return lines

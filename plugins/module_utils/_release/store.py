@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime
 
 from .._db.ledger import Ledger
 from .._db.who import whoami
 from .._errors import EverupError
+from .._moments import parse_time
 from . import lease as lease_rules
 from . import states
 
@@ -19,11 +19,6 @@ _RELEASE_COLUMNS = (
     " rolling_at, rolled_at, contracting_at, contracted_at, rolling_back_at, rolled_back_at, failed_at, aborted_at"
 )
 _MEMBER_COLUMNS = "host, web_group, state, version_before, version_after, reason, planned_at, changed_at"
-
-
-def parse_time(text: str) -> datetime:
-    """Return the time of an ISO 8601 UTC text as the engines give it."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Store:

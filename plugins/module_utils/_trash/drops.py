@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._db.lexis import Lexis, Statement, Token, tokens
+from .._db.lexis import Lexis, Statement, tokens
+from .._db.reader import NotUnderstood, Reader
 
 TEXT_KINDS = ("view", "procedure", "function")
 _KINDS = {"TABLE": "table", "VIEW": "view", "PROCEDURE": "procedure", "PROC": "procedure", "FUNCTION": "function"}
@@ -66,10 +67,10 @@ def read_drops(statement: Statement, lexis: Lexis) -> Reading | None:
     """Return what a statement drops of tables, columns, views and routines; None when it drops none of them."""
     if statement.words[:1] not in (("DROP",), ("ALTER",)):
         return _behind_others(statement, lexis) if lexis.batches else None
-    reader = _Reader(statement, lexis)
+    reader = Reader.of(statement, lexis)
     try:
         return _dropped(reader) if reader.accept("DROP") else _altered(reader)
-    except _NotUnderstood:
+    except NotUnderstood:
         return None
 
 
@@ -77,7 +78,7 @@ def names_dropped(statement: Statement, lexis: Lexis) -> set[str]:
     """Return the last parts, in lower case, of the types, domains, functions and sequences that a statement drops."""
     if statement.words[:1] != ("DROP",):
         return set()
-    reader = _Reader(statement, lexis)
+    reader = Reader.of(statement, lexis)
     reader.accept("DROP")
     if not reader.accept_one("TYPE", "DOMAIN", "FUNCTION", "PROCEDURE", "SEQUENCE"):
         return set()
@@ -89,12 +90,8 @@ def names_dropped(statement: Statement, lexis: Lexis) -> set[str]:
             reader.parenthesis()
             if not reader.accept_symbol(","):
                 return found
-    except _NotUnderstood:
+    except NotUnderstood:
         return found
-
-
-class _NotUnderstood(Exception):
-    pass
 
 
 def _behind_others(statement: Statement, lexis: Lexis) -> Reading | None:
@@ -110,7 +107,7 @@ def _behind_others(statement: Statement, lexis: Lexis) -> Reading | None:
     return None
 
 
-def _dropped(reader: _Reader) -> Reading | None:
+def _dropped(reader: Reader) -> Reading | None:
     if reader.accept("MATERIALIZED", "VIEW"):
         return Reading(refusal="a materialized view is not kept", whole="the materialized view")
     word = reader.word()
@@ -131,9 +128,10 @@ def _dropped(reader: _Reader) -> Reading | None:
     return Reading(tuple(drops), refusal=_behind(reader))
 
 
-def _behind(reader: _Reader) -> str:
+def _behind(reader: Reader) -> str:
     """Return why what stands behind the names keeps a statement from being more than written."""
-    if reader.accept("CASCADE") and not reader.ignores_cascade:
+    takes_along = not reader.lexis.delimiter_lines  # MariaDB and MySQL, where DELIMITER is known, read CASCADE and ignore it
+    if reader.accept("CASCADE") and takes_along:
         return "CASCADE takes along what depends on it"
     reader.accept("RESTRICT")
     if reader.accept_one("WAIT", "NOWAIT"):
@@ -142,7 +140,7 @@ def _behind(reader: _Reader) -> str:
     return "" if reader.at_end() else "something else stands in the same statement or batch"
 
 
-def _altered(reader: _Reader) -> Reading | None:
+def _altered(reader: Reader) -> Reading | None:
     while reader.word() in ("ALTER", "ONLINE", "IGNORE"):
         reader.skip()
     if not reader.accept("TABLE"):
@@ -157,7 +155,7 @@ def _altered(reader: _Reader) -> Reading | None:
     in_list = False
     for action in reader.actions():
         dropped = _column(action, name, in_list)
-        in_list = dropped is not None and reader.batches
+        in_list = dropped is not None and reader.lexis.batches
         if dropped is None:
             rest.append(action.text())
         else:
@@ -172,7 +170,7 @@ def _altered(reader: _Reader) -> Reading | None:
     return Reading(tuple(drops), rest_sql, refusal)
 
 
-def _column(action: _Reader, table: tuple, in_list: bool) -> tuple[Drop, str] | None:
+def _column(action: Reader, table: tuple, in_list: bool) -> tuple[Drop, str] | None:
     """Return the column that one action drops, and why it cannot be kept; None for any other action.
 
     Parameters:
@@ -187,106 +185,6 @@ def _column(action: _Reader, table: tuple, in_list: bool) -> tuple[Drop, str] | 
     if_exists = action.accept("IF", "EXISTS")
     try:
         column = action.name()
-    except _NotUnderstood:
+    except NotUnderstood:
         return None
     return Drop("column", table, column[-1], if_exists=if_exists), _behind(action)
-
-
-class _Reader:
-    """Reads a statement from left to right, comments and space left out."""
-
-    def __init__(self, statement: Statement | None, lexis: Lexis, found: list | None = None, source: str = "") -> None:
-        self._lexis = lexis
-        self.batches = lexis.batches
-        self.ignores_cascade = lexis.delimiter_lines
-        self.source = statement.text if statement is not None else source
-        self._tokens: list[Token] = found if found is not None else []
-        if statement is not None:
-            self._tokens = [t for t in tokens(statement.text, lexis, "") if t.kind not in ("space", "comment")]
-        self._at = 0
-
-    def _token(self) -> Token | None:
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
-
-    def at_end(self) -> bool:
-        return self._token() is None
-
-    def word(self) -> str:
-        token = self._token()
-        return token.text.upper() if token is not None and token.kind == "word" else ""
-
-    def skip(self) -> None:
-        if self.at_end():
-            raise _NotUnderstood
-        self._at += 1
-
-    def skip_number(self) -> None:
-        token = self._token()
-        if token is not None and token.kind == "number":
-            self._at += 1
-
-    def accept(self, *words: str) -> bool:
-        following = self._tokens[self._at : self._at + len(words)]
-        if [t.text.upper() for t in following if t.kind == "word"] != list(words):
-            return False
-        self._at += len(words)
-        return True
-
-    def accept_one(self, *words: str) -> bool:
-        return any(self.accept(word) for word in words)
-
-    def accept_symbol(self, symbol: str) -> bool:
-        token = self._token()
-        if token is None or token.text != symbol:
-            return False
-        self._at += 1
-        return True
-
-    def place(self) -> int:
-        """Return where in the source the last token ends."""
-        token = self._tokens[self._at - 1]
-        return token.start + len(token.text)
-
-    def name(self) -> tuple:
-        parts = [self._part()]
-        while self.accept_symbol("."):
-            parts.append(self._part())
-        return tuple(parts)
-
-    def _part(self) -> str:
-        token = self._token()
-        quoted = token is not None and token.kind == "string" and token.text[0] in self._lexis.quotes
-        if token is None or not (token.kind == "word" or quoted):
-            raise _NotUnderstood
-        self._at += 1
-        return token.text
-
-    def parenthesis(self) -> str | None:
-        """Step over everything in parentheses if it comes next, and return it without them."""
-        token = self._token()
-        if token is None or token.text != "(":
-            return None
-        start, depth = token.start + 1, 0
-        while (token := self._token()) is not None:
-            depth += {"(": 1, ")": -1}.get(token.text, 0)
-            self._at += 1
-            if depth == 0:
-                return self.source[start : token.start].strip()
-        raise _NotUnderstood
-
-    def actions(self) -> list[_Reader]:
-        """Return a reader of each part that commas outside parentheses separate."""
-        parts: list = [[]]
-        depth = 0
-        for token in self._tokens[self._at :]:
-            depth += {"(": 1, ")": -1}.get(token.text, 0)
-            if token.text == "," and depth == 0:
-                parts.append([])
-            else:
-                parts[-1].append(token)
-        return [_Reader(None, self._lexis, part, self.source) for part in parts if part]
-
-    def text(self) -> str:
-        """Return the source of all its tokens."""
-        last = self._tokens[-1]
-        return self.source[self._tokens[0].start : last.start + len(last.text)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.plugins.module_utils._probe.journal import unix
+from ansible_collections.everup.deploy.plugins.module_utils._moments import unix
 from ansible_collections.everup.deploy.plugins.module_utils._probe.probe import plan, run_probe
 from ansible_collections.everup.deploy.plugins.module_utils._probe.prober import Prober
 from ansible_collections.everup.deploy.plugins.module_utils._release.process import identity

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.plugins.module_utils._release.downtime import iso, unix
+from ansible_collections.everup.deploy.plugins.module_utils._moments import iso, unix
 from ansible_collections.everup.deploy.tests.support.adhoc import run_task
 from ansible_collections.everup.deploy.tests.support.probe_reports import a_report
 

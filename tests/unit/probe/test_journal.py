@@ -4,10 +4,11 @@ import json
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._moments import unix
 from ansible_collections.everup.deploy.plugins.module_utils._probe import journal, probe
 from ansible_collections.everup.deploy.plugins.modules.availability_probe import ARGUMENT_SPEC
 
-BEGAN = journal.unix("2026-11-20T10:00:00.000Z")
+BEGAN = unix("2026-11-20T10:00:00.000Z")
 SETTINGS = {"targets": ["http://shop/", "POST http://shop/orders"], "writes": 1, "rate": 10, "write_rate": 1}
 FIRST = {"started": BEGAN, "run": "r1", "timeout": 2, "status": [], "settings": SETTINGS}
 DEFAULTS = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}

@@ -14,7 +14,6 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.chart impor
     chart,
     figures,
 )
-from ansible_collections.everup.deploy.plugins.module_utils._release.words import in_words
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,23 +136,6 @@ def test_scripts_and_backfills_have_a_row_each() -> None:
     assert [bar["kind"] for bar in rows["scripts"]["bars"]] == ["applied", "failed"]
     assert rows["scripts"]["bars"][1]["title"] == "expand/2.sql: failed in 2 s"
     assert [bar["kind"] for bar in rows["backfills"]["bars"]] == ["applied"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (None, "not known"),
-        (0, "0 ms"),
-        (0.1234, "123 ms"),
-        (3.456, "3.46 s"),
-        (59.96, "1 min"),
-        (125, "2 min 5 s"),
-        (3600, "1 h"),
-        (93_780, "1 d 2 h"),
-    ],
-)
-def test_durations_in_words(seconds: float | None, words: str) -> None:
-    assert in_words(seconds) == words
 
 
 def test_the_figures() -> None:
