@@ -14,7 +14,7 @@ settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    """With EVERUP_TESTS=short leave out what is marked as whole: what repeats, for one engine more, what another has proved."""
+    """With EVERUP_TESTS=short leave out what is marked as whole: what repeats, on one engine or way more, what one has proved."""
     if os.environ.get("EVERUP_TESTS") != "short":
         return
     left_out = [item for item in items if item.get_closest_marker("whole")]

@@ -112,6 +112,7 @@ def assert_released(site: Site) -> None:
     assert holder == [(None,)]
 
 
+@pytest.mark.whole
 def test_the_finished_release_changes_nothing_when_run_again(site):
     done = site.play(*COMMAND)
     assert done.returncode == 0

@@ -58,6 +58,7 @@ def test_an_old_version_that_fails_on_the_expanded_schema_ends_the_release_befor
     assert deploy.state() == "failed"
 
 
+@pytest.mark.whole
 def test_a_canary_that_nobody_asked_anything_goes_back(deploy, smoke_tests):
     run = deploy.run("release.yml", *settings(smoke_tests, rolling_upgrade_observe_seconds=1))
     assert run.code != 0
