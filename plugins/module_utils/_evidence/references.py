@@ -21,37 +21,57 @@ _DEFINITIONS = ("create_view", "alter_view", "create_materialized_view", "create
 # What a DROP of these takes with it, nobody has written down.
 _TAKES_MORE = ("SCHEMA", "DATABASE", "OWNED", "EXTENSION", "USER", "ROLE", "LOGIN", "SERVER")
 _NOBODY_NAMES = ("EVENT", "STATISTICS")
+_CODE = {"VIEW": "view", "FUNCTION": "routine", "PROCEDURE": "routine"}
+# What takes a name out of its schema.
+_MOVES_AWAY, _TAKES_FROM_ANOTHER = "SET SCHEMA ", "TRANSFER "
 
 
 def dropped_objects(scripts: list[ScriptFacts]) -> list[Object]:
-    """Return what scripts take away, each once; a new name takes the old one away. What they made themselves is nobody's."""
-    facts = _facts(scripts)
-    made = [fact.table or fact.name for fact in facts if fact.kind == "create_table"]
+    """Return what scripts take away, each once; a new name or another schema takes the old one away.
+
+    What they have made themselves before is nobody's.
+    """
+    made: list[str] = []
     found = []
-    for fact in facts:
-        if fact.kind == "rename_object":
-            found += _renamed(fact.name)
-        if fact.kind == "drop_other" and _what(fact) not in (*_TAKES_MORE, *_NOBODY_NAMES):
-            found.append(Object(_what(fact).lower() or "object", fact.name))
-        kind = _KINDS.get(fact.kind)
-        if kind is None or fact.has("temporary"):
-            continue
-        name = fact.name if kind != "table" else fact.table or fact.name
-        table = fact.table if kind in ("column", "trigger") else ""
-        if any(same_name(other, table or name) for other in made):
-            continue
-        found.append(Object(kind, name, table))
+    for fact in _facts(scripts):
+        if fact.kind == "create_table" and not fact.has("if_not_exists"):
+            made.append(fact.table or fact.name)
+        found += [wanted for wanted in _taken_away(fact) if not any(same_name(m, wanted.table or wanted.name) for m in made)]
+        if fact.kind in ("drop_table", "rename_table"):
+            made = [name for name in made if not same_name(name, fact.table or fact.name)]
     return list(dict.fromkeys(found))
+
+
+def _taken_away(fact: Fact) -> list[Object]:
+    kind, action = _KINDS.get(fact.kind), str(fact.values.get("action", ""))
+    if fact.kind == "rename_object":
+        return [] if _what(fact) in _TAKES_MORE else _renamed(fact)
+    if fact.kind == "drop_other":
+        return [] if _what(fact) in (*_TAKES_MORE, *_NOBODY_NAMES) else [Object(_what(fact).lower() or "object", fact.name)]
+    if action.startswith(_MOVES_AWAY):
+        return [Object("table", fact.table) if fact.kind == "alter_table" else Object(_kind_of(fact), fact.name)]
+    if action.startswith(_TAKES_FROM_ANOTHER):
+        return [Object("table", action.removeprefix(_TAKES_FROM_ANOTHER).rpartition("::")[2].strip().lower())]
+    if kind is None or fact.has("temporary"):
+        return []
+    name = fact.name if kind != "table" else fact.table or fact.name
+    return [Object(kind, name, fact.table if kind in ("column", "trigger") else "")]
+
+
+def _kind_of(fact: Fact) -> str:
+    return _CODE.get(_what(fact)) or _what(fact).lower() or "object"
 
 
 def _what(fact: Fact) -> str:
     return str(fact.values.get("object", "")).upper()
 
 
-def _renamed(name: str) -> list[Object]:
-    """Return what sp_rename may take away: of a name with dots nobody can tell whether its last part is a column."""
-    table, _dot, last = name.rpartition(".")
-    return [Object("table", name), *([Object("column", last, table)] if table else [])]
+def _renamed(fact: Fact) -> list[Object]:
+    """Return what a new name takes away; what sp_rename does to a name with dots nobody can tell: its last part may be a column."""
+    if _what(fact):
+        return [Object(_kind_of(fact), fact.name)]
+    table, _dot, last = fact.name.rpartition(".")
+    return [Object("table", fact.name), *([Object("column", last, table)] if table else [])]
 
 
 def unread_places(scripts: list[ScriptFacts]) -> list[str]:
@@ -66,6 +86,8 @@ def unread_places(scripts: list[ScriptFacts]) -> list[str]:
                 found.append(f"{script.source}:{fact.line}: what {fact.name} does when it is called")
             elif fact.kind == "drop_other" and _what(fact) in _TAKES_MORE:
                 found.append(f"{script.source}:{fact.line}: what DROP {_what(fact)} {fact.name} takes with it")
+            elif fact.kind == "rename_object" and _what(fact) in _TAKES_MORE:
+                found.append(f"{script.source}:{fact.line}: what a new name for {_what(fact)} {fact.name} takes with it")
     return found
 
 
