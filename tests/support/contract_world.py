@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
@@ -24,6 +26,7 @@ HOSTS = ["web1", "web2", "web3"]
 IGNORED = ["the shop", "postgres@.*", "root@localhost"]
 # Starts of a server are told in whole seconds, and those less apart than five are taken for one.
 _SAME_START_SECONDS = 6
+_BACK_SECONDS = 60
 DAY = timedelta(days=1)
 OLD_QUERY = "SELECT client_id FROM orders WHERE id = 3"
 
@@ -83,6 +86,25 @@ class World:
         self.db.options["login_port"] = self.db.server.port
         self.db._emptied.setdefault(self.db.server.port, [])
         self.db.admin = self.db.server.connect_admin(self.db.name)
+
+    def crash(self) -> None:
+        """Kill one process of a PostgreSQL server, so that it starts all others anew, and wait for it."""
+        admin = self.db.admin
+        pid = admin.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").fetchone()[0]
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + _BACK_SECONDS
+        while not self._is_back(pid):
+            assert time.monotonic() < deadline, "PostgreSQL is not back"
+            time.sleep(0.1)
+
+    def _is_back(self, pid: int) -> bool:
+        try:
+            self.db.admin = self.db.server.connect_admin(self.db.name)
+            self.db.admin.autocommit = True
+            now = self.db.admin.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").fetchone()
+        except psycopg.Error:
+            return False
+        return bool(now) and now[0] != pid
 
     def reset(self) -> None:
         """Bring the ledger to nine days after the roll-out, and what hosts and balancers say to all being well."""

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .._db.witnesses.base import Edge, Module, Object, names_all
 from .._lint.facts import Fact, ScriptFacts, bare, same_name
 
@@ -22,6 +24,8 @@ _DEFINITIONS = ("create_view", "alter_view", "create_materialized_view", "create
 _TAKES_MORE = ("SCHEMA", "DATABASE", "OWNED", "EXTENSION", "USER", "ROLE", "LOGIN", "SERVER")
 _NOBODY_NAMES = ("EVENT", "STATISTICS")
 _CODE = {"VIEW": "view", "FUNCTION": "routine", "PROCEDURE": "routine"}
+# SELECT *, t.* or a, *, and neither count(*) nor a product.
+_ALL_COLUMNS = re.compile(r"""(?i)(?:\bselect\s+(?:all\s+|distinct\s+|top\s*\(?\s*\d+\s*\)?\s+)?|[\w\]"`]\s*\.\s*|,\s*)\*""")
 # What takes a name out of its schema.
 _MOVES_AWAY, _TAKES_FROM_ANOTHER = "SET SCHEMA ", "TRANSFER "
 
@@ -67,7 +71,7 @@ def _what(fact: Fact) -> str:
 
 
 def _renamed(fact: Fact) -> list[Object]:
-    """Return what a new name takes away; what sp_rename does to a name with dots nobody can tell: its last part may be a column."""
+    """Return what a new name takes away; of sp_rename nobody can tell whether the last part of a name with dots is a column."""
     if _what(fact):
         return [Object(_kind_of(fact), fact.name)]
     table, _dot, last = fact.name.rpartition(".")
@@ -146,7 +150,10 @@ def _of_table(fact: Fact, kind: str, table: str) -> bool:
 
 
 def _names(module: Module, wanted: Object, facts: list[Fact]) -> bool:
-    """Return whether a module's text names an object; on the object's own table a column is named without it."""
+    """Return whether a module's text names an object.
+
+    On its own table a column is named without it; a view of all columns, which some engines keep as it was written, names each.
+    """
     if not module.text or (wanted.kind in ("view", "routine") and same_name(module.name, wanted.name)):
         return False
     words = wanted.words
@@ -154,6 +161,8 @@ def _names(module: Module, wanted: Object, facts: list[Fact]) -> bool:
         staying = [table for table, trigger in module.attached if not (trigger and _is_dropped(trigger, facts))]
         if any(same_name(table, wanted.table) for table in staying):
             words = words[-1:]
+        elif module.kind == "view" and _ALL_COLUMNS.search(module.text):
+            words = words[:1]
     return names_all(module.text, words)
 
 

@@ -14,7 +14,7 @@ PG_TRIGGER = (
 REFERRING = {
     "view": (ALL, ["CREATE VIEW v AS SELECT id, client_id AS c FROM orders"], "view {schema}v refers to column orders.client_id"),
     "view of all columns": (
-        (POSTGRESQL, MARIADB),
+        ALL,
         ["CREATE VIEW v AS SELECT * FROM orders"],
         "view {schema}v refers to column orders.client_id",
     ),

@@ -142,6 +142,61 @@ def test_a_routine_is_counted_by_itself(make_world):
     assert "routine old_total was used 1 time(s)" in world.gate("usage", **USAGE)["proof"]
 
 
+def test_a_routine_in_sql_is_counted_by_the_statements_that_call_it(make_world):
+    world = make_world("postgresql")
+    world.db.execute("CREATE FUNCTION old_total(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n + 1'")
+    world.db.write("0002_drop.sql", "DROP FUNCTION old_total(int);", "contract")
+    world.watch(*WATCHED)
+    assert world.gate("usage", **USAGE)["state"] == "yes"
+    world.ask("SELECT old_total(profile_id) FROM orders")  # which becomes profile_id + 1, and no call
+    assert "routine old_total was used 1 time(s)" in world.gate("usage", **USAGE)["proof"]
+
+
+def test_a_use_of_a_partition_is_one_of_its_table(make_world):
+    world = make_world("postgresql")
+    world.db.execute("DROP TABLE legacy")
+    world.db.execute("CREATE TABLE legacy (id int, note text) PARTITION BY RANGE (id)")
+    world.db.execute("CREATE TABLE legacy_1 PARTITION OF legacy FOR VALUES FROM (0) TO (100)")
+    world.watch(*WATCHED)
+    assert world.gate("usage", **USAGE)["state"] == "yes"
+    world.ask("SELECT note FROM legacy")
+    assert "table legacy was used 1 time(s)" in world.gate("usage", **USAGE)["proof"]
+
+
+def test_a_copy_of_rows_is_a_use(counted):
+    counted.watch(*WATCHED)
+    if counted.db.engine == "sqlserver":
+        counted.db.execute("SELECT client_id INTO #copied FROM orders")
+    else:
+        act = counted.ask if counted.db.engine == "mariadb" else counted.db.execute
+        act("CREATE TEMPORARY TABLE copied AS SELECT client_id FROM orders")
+    assert "column orders.client_id was used" in counted.gate("usage", **USAGE)["proof"]
+
+
+def test_what_one_role_leaves_out_is_not_known(make_world):
+    world = make_world("postgresql")
+    world.watch(*WATCHED)
+    world.db.admin.execute(f'ALTER DATABASE "{world.db.name}" SET pg_stat_statements.track = none')
+    world.ask(OLD_QUERY)
+    found = world.gate("usage", **USAGE)
+    assert (found["state"], "pg_stat_statements.track leaves statements out" in found["proof"]) == ("not known", True), found
+    world.db.admin.execute(f'ALTER DATABASE "{world.db.name}" RESET pg_stat_statements.track')
+    world.db.admin.execute(f'ALTER DATABASE "{world.db.name}" SET track_counts = false')
+    found = world.gate("usage", **USAGE)
+    assert (found["state"], "set track_counts = on for every role" in found["proof"]) == ("not known", True), found
+
+
+def test_a_crash_takes_the_counters_with_it(make_world):
+    world = make_world("postgresql")
+    world.db.write("0001_drop.sql", "DROP TABLE legacy;", "contract")
+    world.db.write("0002_drop.sql", "DROP TABLE legacy;", "contract")
+    world.watch(*WATCHED)
+    assert world.gate("usage", **USAGE)["state"] == "yes"
+    world.crash()
+    found = world.gate("usage", **USAGE)
+    assert (found["state"], "the counters began anew" in found["proof"]) == ("not known", True), found
+
+
 def test_what_nothing_counts_is_told_with_the_way_on(db):
     world = World(db)
     done = world.snapshot()

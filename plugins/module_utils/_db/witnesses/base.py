@@ -181,8 +181,17 @@ def counted_texts(source: str, objects: list[Object], rows: list[dict], since: s
     return found
 
 
+_SCHEMA_CHANGE = re.compile(r"(?is)\s*(create|alter|drop|comment|grant|revoke|analyze|vacuum)\b")
+# A copy of rows by CREATE TABLE ... AS SELECT, and a statement that MariaDB's ANALYZE runs.
+_READS = re.compile(
+    r"(?is)\s*(?:create\s+(?:or\s+replace\s+)?(?:\w+\s+){0,2}table\b.*\b(?:select|as\s+table)\b"
+    r"|analyze\b.*\b(?:select|insert|update|delete)\b)"
+)
+
+
 def _is_schema_change(text: str) -> bool:
-    return bool(re.match(r"(?is)\s*(create|alter|drop|comment|grant|revoke|analyze|vacuum)\b", _COMMENT.sub(" ", text)))
+    plain = _COMMENT.sub(" ", text)
+    return bool(_SCHEMA_CHANGE.match(plain)) and not _READS.match(plain)
 
 
 def not_counted(source: str, objects: list[Object], why: str) -> list[Count]:

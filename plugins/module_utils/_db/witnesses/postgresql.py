@@ -4,12 +4,17 @@
 
 Facts relied on, from the documentation: everybody sees a session's application_name, but not its kind (28.2.3); a view's
 references hang on its rule, a generated column's on its default, and a function written as a text has none (52.18 and 5.14);
-pg_stat_user_tables counts scans and changes since pg_stat_database.stats_reset, which a reset of one table and a crash move, too
-(28.2); pg_stat_statements keeps the most frequent statements and says in pg_stat_statements_info how often it has thrown some
-away (F.32); functions are counted with track_functions.
+pg_stat_user_tables counts scans and changes, each on the partition that has the rows, since pg_stat_database.stats_reset, which
+a reset of one table moves, too (28.2); pg_stat_statements keeps the most frequent statements and says in pg_stat_statements_info
+how often it has thrown some away (F.32); functions are counted with track_functions, but for those in SQL that are written into
+the statement that calls them (20.9.2); a role and a database can have settings of their own (ALTER ROLE).
+
+Seen of PostgreSQL 15: a crash takes all counters and leaves stats_reset NULL as it was; that of pg_stat_bgwriter moves.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from .base import Count, Edge, Module, Object, Witness, counted_texts, not_counted
 
@@ -64,21 +69,39 @@ WHERE p.prokind IN ('f', 'p') AND l.lanname NOT IN ('c', 'internal')
   AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
 """
 _SINCE = """
-SELECT coalesce(to_char(stats_reset AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'the beginning') AS since,
-       current_setting('track_counts') AS counts, current_setting('track_functions') AS functions
+SELECT coalesce(to_char(stats_reset AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'the beginning') || ', all since '
+       || coalesce((SELECT to_char(b.stats_reset AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') FROM pg_stat_bgwriter b),
+                   'the beginning') AS since
 FROM pg_stat_database WHERE datname = current_database()
+"""
+# What leaves uses out, here or for a role or database with a setting of its own.
+_LEAVES_OUT = """
+SELECT name FROM pg_settings WHERE setting IN ('off', 'none', 'pl')
+  AND name IN ('track_counts', 'track_functions', 'pg_stat_statements.track', 'pg_stat_statements.track_utility')
+UNION SELECT lower(split_part(c, '=', 1)) FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) c
+WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+  AND lower(split_part(c, '=', 2)) IN ('off', 'none', 'pl', 'false', 'no', '0', 'f', 'n')
 """
 # last_seq_scan and last_idx_scan came with version 16.
 _TABLES = """
-SELECT lower(schemaname || '.' || relname) AS name,
-       coalesce(seq_scan, 0) + coalesce(idx_scan, 0) + n_tup_ins + n_tup_upd + n_tup_del AS uses,
-       to_char(greatest((to_jsonb(s) ->> 'last_seq_scan')::timestamptz, (to_jsonb(s) ->> 'last_idx_scan')::timestamptz)
+WITH RECURSIVE tree AS (
+  SELECT c.oid AS root, c.oid AS part FROM pg_class c WHERE c.relkind IN ('r', 'p', 'm')
+  UNION SELECT t.root, i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.part
+)
+SELECT lower(n.nspname || '.' || r.relname) AS name,
+       sum(coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) + s.n_tup_ins + s.n_tup_upd + s.n_tup_del)::bigint AS uses,
+       to_char(max(greatest((to_jsonb(s) ->> 'last_seq_scan')::timestamptz, (to_jsonb(s) ->> 'last_idx_scan')::timestamptz))
                AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS last
-FROM pg_stat_user_tables s
+FROM tree t JOIN pg_class r ON r.oid = t.root JOIN pg_namespace n ON n.oid = r.relnamespace
+JOIN pg_stat_user_tables s ON s.relid = t.part GROUP BY r.oid, n.nspname, r.relname
 """
 _FUNCTIONS = (
     "SELECT lower(schemaname || '.' || funcname) AS name, sum(calls)::bigint AS uses FROM pg_stat_user_functions GROUP BY 1"
 )
+_IN_SQL = """
+SELECT lower(n.nspname || '.' || p.proname) AS name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname = 'sql' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
 _EXTENSION = """
 SELECT quote_ident(n.nspname) AS schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = 'pg_stat_statements'
@@ -115,29 +138,43 @@ class PostgresqlWitness(Witness):
         return found
 
     def counts(self, objects: list[Object], own: set[str]) -> list[Count]:
-        known = self.db.query(_SINCE)[0]
-        found = self._tables([wanted for wanted in objects if wanted.kind == "table"], known)
-        routines = [wanted for wanted in objects if wanted.kind == "routine"]
-        if known["functions"] == "all":
-            found += _by_name("pg_stat_user_functions", routines, self.db.query(_FUNCTIONS), known["since"], absent=0)
-            routines = []
-        return found + self._statements([w for w in objects if w.kind in ("column", "view")] + routines, own)
+        since = self.db.query(_SINCE)[0]["since"]
+        left_out = {row["name"] for row in self.db.query(_LEAVES_OUT)}
+        found = self._tables([wanted for wanted in objects if wanted.kind == "table"], since, left_out)
+        in_text = [wanted for wanted in objects if wanted.kind in ("column", "view", "routine")]
+        if "track_functions" not in left_out:
+            called = self._functions([wanted for wanted in in_text if wanted.kind == "routine"], since)
+            enough = {one.object for one in called if one.suffices}
+            found += called
+            in_text = [wanted for wanted in in_text if str(wanted) not in enough]
+        return found + self._statements(in_text, own, left_out)
 
-    def _tables(self, tables: list[Object], known: dict) -> list[Count]:
+    def _tables(self, tables: list[Object], since: str, left_out: set[str]) -> list[Count]:
         source = "pg_stat_user_tables"
         if not tables:
             return []
-        if known["counts"] != "on":
-            return not_counted(source, tables, "the server counts nothing: set track_counts = on")
-        return _by_name(source, tables, self.db.query(_TABLES), known["since"], absent=None)
+        if "track_counts" in left_out:
+            return not_counted(source, tables, "the server counts not all of it: set track_counts = on for every role")
+        return _by_name(source, tables, self.db.query(_TABLES), since, absent=None)
 
-    def _statements(self, objects: list[Object], own: set[str]) -> list[Count]:
+    def _functions(self, routines: list[Object], since: str) -> list[Count]:
+        """Return the calls of routines; of one in SQL they only speak against it."""
+        in_sql = [row["name"] for row in self.db.query(_IN_SQL)]
+        counted = _by_name("pg_stat_user_functions", routines, self.db.query(_FUNCTIONS), since, absent=0)
+        may_miss = {str(wanted) for wanted in routines if any(_is_named(name, wanted) for name in in_sql)}
+        return [replace(one, suffices=one.object not in may_miss) for one in counted]
+
+    def _statements(self, objects: list[Object], own: set[str], left_out: set[str]) -> list[Count]:
         source = "pg_stat_statements"
         if not objects:
             return []
         schema = self.db.query(_EXTENSION)
         if not schema:
             return not_counted(source, objects, _ENABLE)
+        off = sorted(name for name in left_out if name.startswith(source))
+        if off:
+            why = f"{', '.join(off)} leaves statements out, for all or for one role (pg_db_role_setting): take that back"
+            return not_counted(source, objects, why)
         rows = self.try_query(_STATEMENTS.format(**schema[0]))
         since = self.try_query(_THROWN_AWAY.format(**schema[0]))
         if rows is None:
@@ -151,7 +188,13 @@ class PostgresqlWitness(Witness):
             return not_counted(
                 source, objects, "other users' statements are hidden: GRANT pg_read_all_stats TO the deploy's user"
             )
+        if any(row["text"] is None for row in rows):
+            return not_counted(source, objects, "the texts of its statements are lost: SELECT pg_stat_statements_reset()")
         return counted_texts(source, objects, rows, since[0]["since"], own)
+
+
+def _is_named(name: str, wanted: Object) -> bool:
+    return f".{name}".endswith(f".{wanted.name.lower()}")
 
 
 def _by_name(source: str, objects: list[Object], rows: list[dict], since: str, absent: int | None) -> list[Count]:
@@ -162,8 +205,7 @@ def _by_name(source: str, objects: list[Object], rows: list[dict], since: str, a
     """
     found = []
     for wanted in objects:
-        end = f".{wanted.name.lower()}"
-        named = [row for row in rows if f".{row['name']}".endswith(end)]
+        named = [row for row in rows if _is_named(row["name"], wanted)]
         if not named and absent is None:
             found.append(Count(source, str(wanted), None, why=f"{source} has no row of it"))
             continue
