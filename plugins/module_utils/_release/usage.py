@@ -81,7 +81,10 @@ def watch(readings: list[Reading], since: str) -> Watch:
         elif reading.taken_at < before.taken_at:
             begun, gap = reading, f"the clock has gone back from {before.taken_at} to {reading.taken_at}"
         elif not _counts_on(before, reading):
-            begun, gap = reading, f"the counters began anew between {before.taken_at} and {reading.taken_at}"
+            begun, gap = (
+                reading,
+                f"the counters began anew between {before.taken_at} and {reading.taken_at}{_said(before, reading)}",
+            )
             used = used or _use(reading.uses, before, reading)
         else:
             used = used or _use(reading.uses - before.uses, before, reading)
@@ -98,6 +101,12 @@ def _use(uses: int, before: Reading, reading: Reading) -> str:
 def _counts_on(before: Reading, reading: Reading) -> bool:
     """Return whether a reading counts from where the one before it did."""
     return reading.uses >= before.uses and _same(before.counted_since or "", reading.counted_since or "")
+
+
+def _said(before: Reading, reading: Reading) -> str:
+    """Return what the server says has changed, where it says more than a moment."""
+    changed = before.counted_since != reading.counted_since and "," in (reading.counted_since or "")
+    return f" (from '{before.counted_since}' to '{reading.counted_since}')" if changed else ""
 
 
 def _same(one: str, other: str) -> bool:

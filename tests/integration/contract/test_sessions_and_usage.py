@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.tests.support.contract_world import BEFORE, DAY, IGNORED, OLD_QUERY, VERSION, World
+from ansible_collections.everup.deploy.tests.support.named_session import named_session
 
 SESSIONS = {"gates": ["sessions"], "session_pattern": "", "session_ignore": IGNORED}
 USAGE = {"gates": ["usage"]}
@@ -85,6 +87,31 @@ def test_what_mariadb_does_not_tell_apart_is_not_known(make_world):
         login = {"login_user": world.db.server.user, "login_password": world.db.server.password}
         world.db.admin.execute(f"GRANT SELECT ON performance_schema.* TO '{world.db.server.user}'@'%'")
         assert "give the deploy a user of its own" in world.gate("usage", **USAGE, **login)["proof"]
+
+
+def test_a_use_from_another_database_of_the_server_is_a_use(make_world):
+    world = make_world("mariadb")
+    world.watch(*WATCHED)
+    with named_session(world.db.server, "information_schema", f"shop {VERSION}") as ask:
+        ask(f"SELECT client_id FROM {world.db.name}.orders")
+    assert "column orders.client_id was used" in world.gate("usage", **USAGE)["proof"]
+
+
+def test_a_statement_whose_text_is_cut_short_is_not_known(make_world):
+    world = make_world("mariadb")
+    world.watch(*WATCHED)
+    world.ask(f"SELECT {', '.join(f'note AS the_note_of_number_{n}' for n in range(60))}, client_id FROM orders")
+    found = world.gate("usage", **USAGE)
+    assert (found["state"], "statements in no digest or cut short" in found["proof"]) == ("not known", True), found
+
+
+def test_digests_that_were_thrown_away_begin_the_watch_anew(make_world):
+    world = make_world("mariadb")
+    world.watch(*WATCHED)
+    time.sleep(1.1)  # when a statement was first seen is told in whole seconds
+    world.forget_uses()
+    found = world.gate("usage", **USAGE)
+    assert (found["state"], "the counters began anew" in found["proof"]) == ("not known", True), found
 
 
 def test_other_statements_are_no_use(counted):

@@ -5,13 +5,16 @@
 Facts relied on, from both manuals: without the right PROCESS a user sees its own sessions only; a session's attributes, of which
 program_name is one, are in performance_schema, which MariaDB leaves off unless told otherwise; a view keeps its query with every
 name in full, and its text is empty for who lacks SHOW VIEW, a routine's is NULL; a digest without a text sums up what had no
-place in the table of digests; all counters begin anew with the server.
+place in the table of digests, and a text ends where max_digest_length does; a digest is of the database that the session was in;
+all counters begin anew with the server, and digests when somebody empties their table.
 
 Seen of MariaDB 10.11: what runs as a prepared statement of the server, as with ODBC or many pools of connections, is in no
 digest, only in the number of executions by account; and a read that finds no row may not count as a wait for its table.
 """
 
 from __future__ import annotations
+
+import re
 
 from ..engines.mysql_catalog import MAY_SEE_OTHERS
 from .base import Count, Edge, Module, Object, Unseen, Witness, counted_texts, module_of, not_counted
@@ -56,8 +59,14 @@ _COUNTED = "SELECT enabled FROM performance_schema.setup_instruments WHERE name 
 _DIGESTS = """
 SELECT digest_text AS text, count_star AS calls, last_seen AS last
 FROM performance_schema.events_statements_summary_by_digest
-WHERE digest IS NULL OR schema_name IS NULL OR schema_name = database()
+WHERE digest IS NULL OR schema_name IS NULL OR schema_name = database() OR instr(lower(digest_text), lower(database())) > 0
 """
+_KEPT = """
+SELECT least(@@max_digest_length, @@performance_schema_max_digest_length) AS longest, min(first_seen) AS since
+FROM performance_schema.events_statements_summary_by_digest
+"""
+# What is kept of a statement are its words, which take up to a fourth more room than their text.
+_MAY_BE_CUT = 0.75
 _CONSUMER = "SELECT enabled FROM performance_schema.setup_consumers WHERE name = 'statements_digest'"
 # What this very user does from this very host is everup's own.
 _PREPARED = """
@@ -132,6 +141,15 @@ class MysqlWitness(Witness):
             return not_counted(source, objects, _RIGHT)
         if prepared[0]["others"]:
             return not_counted(source, objects, _OWN_USER)
-        without_place = sum(int(row["calls"]) for row in rows if row["text"] is None) + int(prepared[0]["n"])
-        moment = f"{since}, {without_place} statements in no digest" if without_place else since
+        kept = self.db.query(_KEPT)[0]
+        unseen = int(prepared[0]["n"]) + sum(int(row["calls"]) for row in rows if _is_unseen(row["text"], int(kept["longest"])))
+        moment = f"{since}, {unseen} statements in no digest or cut short, digests since {kept['since'] or 'now'}"
         return counted_texts(source, objects, rows, moment, own)
+
+
+def _is_unseen(text: str | None, longest: int) -> bool:
+    """Return whether nobody can tell what a statement names: its text has no place, or may have been cut short.
+
+    What asks the catalog, as everup does at length, names nothing of the users'.
+    """
+    return text is None or (len(text) >= longest * _MAY_BE_CUT and not re.search("(?i)(information|performance)_schema", text))
