@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.witnesses import sqlserver
-from ansible_collections.everup.deploy.plugins.module_utils._db.witnesses.base import Object, Unseen, skeleton
+from ansible_collections.everup.deploy.plugins.module_utils._db.witnesses.base import Object, Unseen, counted_texts, skeleton
 from ansible_collections.everup.deploy.plugins.module_utils._lint.parse import Parser
 
 STATEMENTS = {name: sql for name, sql in vars(sqlserver).items() if name.startswith("_") and "SELECT" in str(sql)}
@@ -52,6 +52,33 @@ def test_a_cached_plan_speaks_against_a_routine_and_none_says_nothing():
     assert found["query_store", "routine old_total"].suffices is True
     without = counts(Server(_QUERY_STORE=[{"state": "READ_WRITE", "mode": "ALL"}]), ROUTINE)
     assert list(without) == [("query_store", "routine old_total")]
+
+
+def test_a_procedure_is_used_when_one_of_its_statements_was():
+    """Its call is in no Query Store, and a plan of it may be cached no more."""
+    kept = [
+        {"text": "SELECT 1", "inside": "dbo.old_total", "calls": 3, "last": "T7"},
+        {"text": "SELECT 2", "inside": "dbo.very_old_total", "calls": 9, "last": "T9"},
+        {"text": "SELECT 3", "inside": None, "calls": 9, "last": "T9"},
+    ]
+    one = counts(Server(_QUERIES=kept, _QUERY_STORE=[{"state": "READ_WRITE", "mode": "ALL"}]), ROUTINE)
+    assert [(found.uses, found.last_used_at) for found in one.values()] == [(3, "T7")]
+
+
+@pytest.mark.parametrize(
+    ("text", "uses"),
+    [
+        ("CREATE TEMPORARY TABLE t AS SELECT client_id FROM orders", 1),
+        ("create or replace table t select client_id from orders", 1),
+        ("ANALYZE FORMAT=JSON SELECT client_id FROM orders", 1),
+        ("ANALYZE orders (client_id)", 0),
+        ("CREATE TABLE t (id int REFERENCES orders (client_id) ON DELETE CASCADE)", 0),
+        ("CREATE INDEX i ON orders (client_id)", 0),
+    ],
+)
+def test_a_change_of_the_schema_is_no_use_and_a_copy_of_rows_is(text, uses):
+    rows = [{"text": text, "calls": 1, "last": None}]
+    assert [one.uses for one in counted_texts("s", [COLUMN], rows, "T0", set())] == [uses]
 
 
 @pytest.mark.parametrize(

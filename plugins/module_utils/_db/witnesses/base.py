@@ -164,21 +164,29 @@ def names_all(text: str, words: tuple) -> bool:
 
 
 def counted_texts(source: str, objects: list[Object], rows: list[dict], since: str, own: set[str]) -> list[Count]:
-    """Return a counter for each object: the calls of all statements that name it.
+    """Return a counter for each object: the calls of all statements that name it, or that are a routine's own.
 
     Parameters:
-        rows: text, calls and last (None where it is not kept) of each statement.
+        rows: text, calls and last (None where it is not kept) of each statement, and inside: the routine that it is of.
         since: from when they count.
         own: see :meth:`Witness.counts`.
     """
     others = [row for row in rows if row["text"] and skeleton(row["text"]) not in own]
     found = []
     for wanted in objects:
-        named = [row for row in others if names_all(row["text"], wanted.words) and not _is_schema_change(row["text"])]
+        named = [row for row in others if _is_inside(row, wanted) or _is_use(row["text"], wanted)]
         lasts = [row["last"] for row in named if row.get("last")]
         calls = sum(int(row["calls"]) for row in named)
         found.append(Count(source, str(wanted), calls, max(lasts) if lasts else None, since))
     return found
+
+
+def _is_inside(row: dict, wanted: Object) -> bool:
+    return wanted.kind == "routine" and f".{row.get('inside') or ''}".endswith(f".{wanted.name.lower()}")
+
+
+def _is_use(text: str, wanted: Object) -> bool:
+    return names_all(text, wanted.words) and not _is_schema_change(text)
 
 
 _SCHEMA_CHANGE = re.compile(r"(?is)\s*(create|alter|drop|comment|grant|revoke|analyze|vacuum)\b")

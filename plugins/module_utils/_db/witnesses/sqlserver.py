@@ -6,7 +6,8 @@ Facts relied on, from Microsoft Learn: without VIEW SERVER STATE sys.dm_exec_ses
 the server's local ones; sys.sql_expression_dependencies knows a column of what is bound to the schema, else the object alone, and
 none of what dynamic SQL names; sys.sql_modules.definition is NULL for what is encrypted or may not be seen;
 sys.dm_db_index_usage_stats begins anew with the server; sys.dm_exec_procedure_stats knows plans that are cached now, so that what
-it does not know says nothing; the Query Store keeps every statement only with QUERY_CAPTURE_MODE = ALL.
+it does not know says nothing; the Query Store keeps every statement only with QUERY_CAPTURE_MODE = ALL, those of a procedure or
+function under its object_id, and never the call of it.
 """
 
 from __future__ import annotations
@@ -79,11 +80,12 @@ WHERE p.database_id = DB_ID() GROUP BY p.object_id, p.database_id
 """
 _QUERY_STORE = "SELECT actual_state_desc AS state, query_capture_mode_desc AS mode FROM sys.database_query_store_options"
 _QUERIES = f"""
-SELECT t.query_sql_text AS text, SUM(r.count_executions) AS calls,
+SELECT t.query_sql_text AS text, LOWER(OBJECT_SCHEMA_NAME(q.object_id) + N'.' + OBJECT_NAME(q.object_id)) AS inside,
+       SUM(r.count_executions) AS calls,
        {_ISO.format("CAST(MAX(r.last_execution_time) AT TIME ZONE 'UTC' AS datetime2(3))")} AS last
 FROM sys.query_store_query_text t JOIN sys.query_store_query q ON q.query_text_id = t.query_text_id
 JOIN sys.query_store_plan p ON p.query_id = q.query_id JOIN sys.query_store_runtime_stats r ON r.plan_id = p.plan_id
-GROUP BY t.query_text_id, t.query_sql_text
+GROUP BY t.query_text_id, t.query_sql_text, q.object_id
 """
 _STORE = "query_store"
 _RIGHT = "this login may not see it: GRANT VIEW SERVER STATE (VIEW DATABASE STATE on Azure SQL Database)"
