@@ -95,9 +95,13 @@ SELECT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.
 FROM {catalog} o, aclexplode(o.{acl}) x WHERE o.oid = {id} ORDER BY 1, 2
 """
 _SIZE = "SELECT pg_total_relation_size(to_regclass(?))::bigint AS bytes"
+# Without a row nobody has called what is counted: not what is in SQL, which may become a part of its caller, and C only by "all".
 _LAST_USES = """
-SELECT n.nspname::text AS schema, p.proname::text AS name, sum(s.calls)::bigint AS uses
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
+SELECT n.nspname::text AS schema, p.proname::text AS name,
+       CASE WHEN bool_and(s.calls IS NOT NULL OR l.lanname NOT IN ('sql', 'c', 'internal')) THEN coalesce(sum(s.calls), 0)::bigint
+       END AS uses
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' GROUP BY 1, 2
 """
 _TRIAL = "everup_trial"
@@ -298,7 +302,7 @@ class PostgresqlKeeper(Keeper):
     def stale_versions(self) -> dict:
         counts = self.db.query("SELECT current_setting('track_functions') AS tracked")[0]["tracked"] != "none"
         rows = self.db.query(_LAST_USES) if counts else []
-        return {(row["schema"], row["name"]): {"uses": row["uses"] or 0, "last_used_at": None} for row in rows}
+        return {(row["schema"], row["name"]): {"uses": row["uses"], "last_used_at": None} for row in rows}
 
 
 def plain_folded(name: str) -> str:

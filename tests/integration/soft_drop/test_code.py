@@ -109,6 +109,8 @@ def test_calls_are_counted_where_the_server_does(db):
     routine(db, 2, "_2")
     with db.server.connect_admin(db.name) as admin:
         admin.execute(f"ALTER DATABASE {db.name} SET track_functions = 'all'")
+    assert [one["last_used"] for one in db.trash_info()["old_versions"]] == ["not known"]  # in SQL, so part of its caller
+    db.execute("CREATE OR REPLACE FUNCTION find(a integer) RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN 2; END'")
     assert [one["last_used"] for one in db.trash_info()["old_versions"]] == ["never since the server counts"]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import sqlfluff
+from ansible_collections.everup.deploy.plugins.module_utils._db.errors import DatabaseError
 from ansible_collections.everup.deploy.plugins.module_utils._db.kept import kept_name
 from ansible_collections.everup.deploy.plugins.module_utils._trash.drops import Drop
 from ansible_collections.everup.deploy.plugins.module_utils._trash.manifest import Manifest, Place, Refusal
@@ -165,3 +166,17 @@ def test_a_place_is_asked_for():
     keeper.db.query = lambda sql: seen.append(sql) or [{"id": None}]
     assert keeper.is_there("column", Place("dbo", "it's", "note")) is False
     assert seen == ["SELECT COLUMNPROPERTY(OBJECT_ID(N'[dbo].[it''s]'), N'note', 'ColumnId') AS id"]
+
+
+def test_who_may_not_see_the_cache_does_not_know_when_a_procedure_was_used():
+    keeper = SqlserverKeeper(Catalog())
+    seen = []
+
+    def refuse(sql):
+        seen.append(sql)
+        raise DatabaseError("VIEW SERVER STATE permission was denied")
+
+    keeper.db.query = refuse
+    assert keeper.stale_versions() == {}
+    assert_is_sql(seen)
+    assert "GETUTCDATE()" in seen[0]  # the cache keeps the server's local time
