@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 from dataclasses import replace
-from typing import Callable
+from typing import Callable, Sequence
 
 from .._db.connection import connect
 from .._db.engines.base import Engine
@@ -97,11 +97,15 @@ class _Trash:
         if self.params["action"] == "retire":
             manifest = self._to_retire()[1]
             return self._result([{"object": str(manifest.place), "kind": manifest.kind, "kept_as": manifest.kept_as}])
-        rows = self._chosen()
-        if self.params["action"] == "restore":
-            for row in rows:
-                self._check_restore(row.manifest)
-        return self._result([_named(row) for row in rows])
+        rows, done = self._chosen(), []
+        for row in rows:
+            before = [one.id for one in done]
+            if self.params["action"] == "restore":
+                self._check_restore(row.manifest, before)
+            elif self._waits_for_table(row, before):
+                continue
+            done.append(row)
+        return self._result([_named(row) for row in done])
 
     def run(self) -> dict:
         self.ledger.ensure()
@@ -154,7 +158,15 @@ class _Trash:
 
     # Restore
 
-    def _check_restore(self, manifest: Manifest) -> None:
+    def _check_restore(self, manifest: Manifest, before: Sequence[int] = ()) -> None:
+        """Refuse what cannot come back.
+
+        Parameters:
+            before: the rows that would have come back by then.
+
+        Raises:
+            EverupError: its name is taken, or what is kept of it is not there.
+        """
         taken = self.keeper.taken(manifest)
         if taken:
             raise EverupError(
@@ -164,6 +176,8 @@ class _Trash:
         if not manifest.is_text and not self.keeper.is_there(manifest.kind, manifest.kept):
             where = f"{manifest.kept} is not there"
             in_trash = [row for row in self.store.rows(DROPPED) if _is_table_of(row.manifest, manifest)]
+            if any(row.id in before for row in in_trash):
+                return
             way = f": restore its table {in_trash[0].object} first" if in_trash else ": somebody has moved or dropped it by hand"
             raise EverupError(f"{manifest.place} cannot be restored: {where}{way}.")
 
@@ -244,12 +258,26 @@ class _Trash:
 
     def _purge(self, row: Kept) -> bool:
         manifest = row.manifest
-        gone = manifest.is_text or not self.keeper.is_there(manifest.kind, manifest.kept)
-        if gone and any(_is_table_of(other.manifest, manifest) for other in self.store.rows(DROPPED)):
-            self.warnings.append(f"{row.object} stays as long as its table, which is in the trash itself.")
+        if self._waits_for_table(row):
             return False
+        gone = self._is_gone(manifest)
         self._within_budget(lambda: self._drop_for_good(row, () if gone else manifest.purge), f"{row.object} was not purged")
         return True
+
+    def _is_gone(self, manifest: Manifest) -> bool:
+        return manifest.is_text or not self.keeper.is_there(manifest.kind, manifest.kept)
+
+    def _waits_for_table(self, row: Kept, before: Sequence[int] = ()) -> bool:
+        """Return whether a column cannot go before its table, which is in the trash itself, and say so.
+
+        Parameters:
+            before: the rows that would have been purged by then.
+        """
+        kept = [other for other in self.store.rows(DROPPED) if other.id not in before]
+        waits = self._is_gone(row.manifest) and any(_is_table_of(other.manifest, row.manifest) for other in kept)
+        if waits:
+            self.warnings.append(f"{row.object} stays as long as its table, which is in the trash itself.")
+        return waits
 
     def _drop_for_good(self, row: Kept, statements: tuple) -> None:
         if not self.db.transactional_ddl and statements:

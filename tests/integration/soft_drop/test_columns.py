@@ -176,3 +176,17 @@ def test_a_column_whose_table_is_dropped_as_well(db):
     db.trash("restore", "orders")
     db.trash("restore", "orders.note")
     assert notes(db) == NOTES
+
+
+@mostly_on("sqlite")
+def test_check_mode_knows_that_the_table_goes_before_its_column(db):
+    build(db)
+    contract(db, drop("note"), purge_after="0s")
+    contract(db, "DROP TABLE orders", version=2)
+    waiting = db.trash("purge", check=True)
+    assert (waiting["changed"], "stays as long as its table" in waiting["warnings"][0]) == (False, True)
+    assert db.trash("purge")["changed"] is False
+    foreseen = db.trash("restore", release_version="2.4.0", check=True)
+    done = db.trash("restore", release_version="2.4.0")
+    assert foreseen["objects"] == done["objects"] and len(done["objects"]) == 2
+    assert notes(db) == NOTES
