@@ -9,6 +9,7 @@ from .._db.who import whoami
 from .._errors import EverupError
 from .._moments import seconds_between
 from .downtime import Downtime
+from .states import STATES
 from .store import Store
 
 # What a release does while it is in one of these states; in the others it stands still.
@@ -18,6 +19,8 @@ _MOVING = {
     "release_contracting": "contract",
     "release_rolling_back": "way back",
 }
+# An approval is an event of a release, too, and ends nothing.
+_STEPS = {f"release_{state}" for state in STATES}
 # Where a host stays; in the states before it is on its way.
 _ARRIVED = ("ready", "rolled_back", "failed")
 _MOST_EVENTS = 100_000
@@ -68,7 +71,7 @@ def read_report(store: Store, version: str | None) -> dict:
 
 def phases(events: list[dict], now: str) -> list[dict]:
     """Return when a release did what: name, from, to, state it ended in; a phase that was begun again is there twice."""
-    steps = [event for event in events if event["what"].startswith("release_")]
+    steps = [event for event in events if event["what"] in _STEPS]
     spans = []
     for number, event in enumerate(steps):
         if name := _MOVING.get(event["what"]):

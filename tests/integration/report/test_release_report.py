@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._release import report
 
 ANN = {"host": "c1", "boot": "b", "namespace": "n", "pid": 7, "start": 100}
 
@@ -79,6 +80,14 @@ def test_every_part_of_a_release_is_told(told) -> None:
     whats = [event["what"] for event in told["events"]]
     assert whats[0] == "release_opened" and "script_applied" in whats and "release_failed" in whats
     json.dumps(told)
+
+
+def test_an_approval_ends_no_phase() -> None:
+    """Somebody may approve while a contract that asks for nobody is under way."""
+    whats = ("release_contracting", "release_approved", "release_contracted")
+    events = [{"what": what, "at": f"2026-11-20T10:00:0{second}.000Z"} for second, what in enumerate(whats)]
+    [contract] = report.phases(events, "2026-11-20T11:00:00.000Z")
+    assert (contract["name"], contract["state"], contract["seconds"]) == ("contract", "contracted", 2.0)
 
 
 def test_what_waited_for_a_lock_says_how_long(postgresql_database) -> None:
