@@ -84,7 +84,8 @@ def policy_of(params: dict) -> Policy:
     """Return what the options ask for."""
     return Policy(
         gates=tuple(params["gates"]),
-        override={name: str(reason or "") for name, reason in params["override"].items()},
+        # A bare yes is no reason.
+        override={name: "" if isinstance(reason, bool) else str(reason or "") for name, reason in params["override"].items()},
         run=params["run"],
         soak=(option_seconds(params, "soak"), params["soak"]),
         known_members=tuple(params["known_members"]),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._evidence.run import EVIDENCE_SPEC, policy_of
 from ansible_collections.everup.deploy.plugins.module_utils._release.evidence import (
     Facts,
     HostAnswer,
@@ -17,6 +18,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.evidence im
 )
 from ansible_collections.everup.deploy.plugins.module_utils._release.gates import GATES, refusal
 from ansible_collections.everup.deploy.plugins.module_utils._release.judge import (
+    check_policy,
     judge,
     required_gates,
     session_version,
@@ -238,6 +240,14 @@ def test_an_override_needs_a_reason_and_passes_its_gate_alone():
         judge(facts, replace(ALL, override={"sessions": " "}))
     with pytest.raises(EverupError, match="no gate hostss"):
         judge(facts, replace(ALL, override={"hostss": "x"}))
+
+
+def test_a_bare_yes_is_no_reason():
+    options = {name: option.get("default") for name, option in EVIDENCE_SPEC.items()}
+    for bare in (True, False, None, ""):
+        with pytest.raises(EverupError, match="override of sessions has no reason"):
+            check_policy(policy_of({**options, "override": {"sessions": bare}}))
+    assert policy_of({**options, "override": {"sessions": 4711}}).override == {"sessions": "4711"}
 
 
 def test_an_override_of_an_open_gate_is_no_override():
