@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .._db.ledger import Ledger
@@ -16,6 +17,7 @@ from .manifest import Manifest
 # Beside them, where schema changes do not roll back, what a run is just doing with an object: settled by asking the catalog.
 DROPPED, RESTORED, PURGED = "dropped", "restored", "purged"
 DROPPING, RESTORING, PURGING = "dropping", "restoring", "purging"
+_DAYS = re.compile(r"(\d+(?:\.\d+)?)d")
 _COLUMNS = "id, release_version, script, kind, object, kept_as, manifest, state, dropped_at, purge_after, changed_at, changed_by"
 
 
@@ -138,8 +140,8 @@ def keep_seconds(text: str) -> float:
     Raises:
         EverupError: it is none.
     """
-    whole = str(text).strip()
+    days = _DAYS.fullmatch(str(text).strip())
     try:
-        return float(whole[:-1]) * 86400 if whole.endswith("d") else parse_duration(whole)
+        return float(days.group(1)) * 86400 if days else parse_duration(text)
     except ValueError:
         raise EverupError(f"purge_after is '{text}': write it as 30d, 12h, 90m or 10s.") from None

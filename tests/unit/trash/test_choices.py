@@ -102,7 +102,7 @@ def test_how_long_something_is_kept(text, seconds):
     assert keep_seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "d", "a month", "3w"])
+@pytest.mark.parametrize("text", ["", "d", "a month", "3w", "-1d", "nand", "infd"])
 def test_how_long_nothing_is_kept(text):
     with pytest.raises(EverupError, match="write it as 30d"):
         keep_seconds(text)
