@@ -166,6 +166,10 @@ run:
   description: The name of the run, which is another one each time that it is started.
   type: str
   returned: success
+silent_s:
+  description: For how many seconds the process that runs has written nothing, which is about one while all is well.
+  type: float
+  returned: success, and nothing where none runs
 report:
   description: The figures of the run that goes on, or of the last one; nothing where there was none, and with O(state=started).
   type: dict

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -104,7 +105,8 @@ def run_probe(params: dict, check_mode: bool) -> dict:
     """Carry out one state of the module.
 
     Returns:
-        changed, running, run, report (None where nothing was ever measured), warnings, diff.
+        changed, running, run, silent_s (for how long one that runs has written nothing, None of any other), report (None where
+        nothing was ever measured), warnings, diff.
     """
     if not _NAME.fullmatch(params["name"]):
         raise EverupError(f"name is '{params['name']}': it must be letters, digits and ._+-, as a name of a folder.")
@@ -184,6 +186,7 @@ def _described(folder: Path, params: dict, before: dict | None, wanted: bool, no
         "changed": bool(before) != wanted,
         "running": bool(now),
         "run": named.get("run") or (kept.run if kept else None),
+        "silent_s": round(time.monotonic() - now["clock"] - kept.at, 1) if kept and now and "clock" in now else None,
         "report": report(kept, bool(now), windows, params["detail"]) if kept else None,
         "diff": {"before": {"running": bool(before)}, "after": {"running": wanted}},
     }

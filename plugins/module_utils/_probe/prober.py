@@ -162,7 +162,7 @@ class Prober:
         """Write the file by which others find this process; it is whole or it is not there."""
         unfinished = self.folder / f"{PID_FILE}.new"
         told = {name: self.settings[name] for name in ("run", "process", "settings")}
-        unfinished.write_text(json.dumps(told), encoding="utf-8")
+        unfinished.write_text(json.dumps({**told, "clock": self._clock}), encoding="utf-8")
         unfinished.replace(self.folder / PID_FILE)
 
     def _is_ours(self) -> bool:

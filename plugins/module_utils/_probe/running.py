@@ -31,7 +31,9 @@ _LAST_WORDS = 500
 
 
 def running(folder: Path) -> Optional[dict]:
-    """Return run, process and settings of the prober that runs in a folder, None where none does.
+    """Return run, process, settings and clock of the prober that runs in a folder, None where none does.
+
+    The clock is the machine's, in seconds, when the run began: time.monotonic() is the same for every process of it.
 
     The file alone proves nothing: its process must be the one that was started then, on this machine since it came up.
     """

@@ -17,6 +17,9 @@ _LONG_UNITS = {"d": 86400.0, "w": 7 * 86400.0}
 _LONG = re.compile(r"(\d+(?:\.\d+)?)([dw])")
 _PER = re.compile(r"\s*(\S+)\s+per\s+(\S+)\s*")
 
+# A prober writes each second; a busy machine may let it wait.
+_LONGEST_SILENCE_SECONDS = 15.0
+
 Interval = tuple[float, float]
 
 
@@ -165,7 +168,8 @@ def verdict(seen: Mapping, bound: str, on_budget: str) -> dict:
     fine = {"reason": "", "takes_back": False, "warning": ""}
     if seconds is None or seen.get("skipped"):
         return fine
-    is_known = bool(seen.get("report")) and bool(seen.get("running"))
+    is_silent = (seen.get("silent_s") or 0.0) > _LONGEST_SILENCE_SECONDS
+    is_known = bool(seen.get("report")) and bool(seen.get("running")) and not is_silent
     if is_known and seen["report"]["downtime_ms"] <= seconds * 1000:
         return fine
     why = _why_over(seen["report"], bound) if is_known else _why_unknown(seen)
@@ -186,6 +190,10 @@ def _why_over(report: Mapping, bound: str) -> str:
 def _why_unknown(seen: Mapping) -> str:
     if seen.get("unreachable") or seen.get("failed"):
         why = f"the availability probe could not be asked ({seen.get('msg') or 'no reason given'})"
+    elif seen.get("running"):
+        report = seen.get("report")
+        since = f"since {report['ended_at']}" if report else "yet"
+        why = f"the availability probe runs and has written nothing {since}: look for a full disk, or a process that was halted"
     else:
         report = seen.get("report")
         when = f"its journal ends at {report['ended_at']} ({report['end']})" if report else "it has left no journal"

@@ -203,6 +203,21 @@ def test_a_prober_that_was_killed_leaves_what_it_has_seen(probe, tmp_path):
     assert done["report"]["failed"] == 0
 
 
+def test_a_prober_that_is_halted_is_silent(probe, tmp_path):
+    """Its process is there, and what it has written shows no downtime."""
+    probe("started")
+    wait_until(lambda: (probe("reported")["report"] or {}).get("requests"), "there is something to report")
+    number = pid(tmp_path)
+    os.kill(number, signal.SIGSTOP)
+    try:
+        wait_until(lambda: probe("reported")["silent_s"] > 3, "its silence is told")
+        assert probe("reported")["running"]
+    finally:
+        os.kill(number, signal.SIGCONT)
+    wait_until(lambda: probe("reported")["silent_s"] < 3, "it goes on")
+    assert probe("stopped")["silent_s"] is None
+
+
 def test_it_ends_by_itself(probe, tmp_path):
     probe("started", max_duration=1)
     number = pid(tmp_path)

@@ -140,6 +140,7 @@ FINE = {"reason": "", "takes_back": False, "warning": ""}
 @pytest.mark.parametrize("bound", ["12.3s", "1m", ""])
 def test_within_its_bound_a_release_goes_on(bound):
     assert budget.verdict(seen(), bound, "rollback") == FINE
+    assert budget.verdict(seen(silent_s=3.0), bound, "rollback") == FINE
 
 
 def test_beyond_its_bound_it_does_what_it_is_told():
@@ -159,6 +160,14 @@ def test_beyond_its_bound_it_does_what_it_is_told():
     [
         (seen(running=False), "the availability probe does not run, its journal ends at T1 (died)"),
         (seen(running=False, report=None), "the availability probe does not run, it has left no journal"),
+        (
+            seen(silent_s=15.1),
+            "the availability probe runs and has written nothing since T1: look for a full disk, or a process that was halted",
+        ),
+        (
+            seen(report=None),
+            "the availability probe runs and has written nothing yet: look for a full disk, or a process that was halted",
+        ),
         ({"failed": True, "msg": "no disk"}, "the availability probe could not be asked (no disk)"),
         ({"unreachable": True, "msg": "gone"}, "the availability probe could not be asked (gone)"),
     ],
