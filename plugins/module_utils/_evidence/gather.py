@@ -89,6 +89,7 @@ class Gatherer:
             EverupError: there is no such release, or the migrations folder cannot be read.
         """
         store = Store(self.project.ledger)
+        store.check_ledger()
         release = store.find(version)
         facts = {
             **said,

@@ -46,8 +46,7 @@ def read_report(store: Store, version: str | None) -> dict:
     Raises:
         EverupError: there is no such release.
     """
-    if not store.ledger.exists():
-        raise EverupError("This database has no ledger: nothing was released here yet. Run release.yml first.")
+    store.check_ledger()
     release = store.find(version) if version else (store.releases() or [None])[-1]
     if release is None:
         raise EverupError("The ledger knows no release yet: run release.yml first.")

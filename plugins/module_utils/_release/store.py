@@ -36,6 +36,15 @@ class Store:
             self.db.table(name) for name in (names.release, names.member, names.lease, names.event)
         )
 
+    def check_ledger(self) -> None:
+        """Refuse a database in which nothing was ever released.
+
+        Raises:
+            EverupError: it has no ledger.
+        """
+        if not self.ledger.exists():
+            raise EverupError("This database has no ledger: nothing was released here yet. Run release.yml first.")
+
     def now(self) -> str:
         """Return the database's clock as ISO 8601 UTC text."""
         return self.db.query(f"SELECT {self.db.now()} AS now")[0]["now"]

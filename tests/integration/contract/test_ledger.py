@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._evidence.run import evidence_info
 from ansible_collections.everup.deploy.plugins.modules import contract_evidence_info, release, usage_snapshot
 from ansible_collections.everup.deploy.tests.support.contract_world import HOSTS, RUN, VERSION, World
-from ansible_collections.everup.deploy.tests.support.databases import run_main
+from ansible_collections.everup.deploy.tests.support.databases import _params, run_main
 
 OPEN = {"name": "hosts", "state": "yes", "passes": True, "proof": "3 hosts", "way_on": "", "override": ""}
 CLOSED = {"name": "soak", "state": "no", "passes": False, "proof": "60 s left", "way_on": "wait", "override": ""}
@@ -91,3 +92,10 @@ def test_the_modules_take_their_options_and_tell_no_password(sqlite_database):
     assert (done["failed"], done["changed"]) == (False, False)
     refused = run_main(release, {**world.db.options, "action": "evidence", "version": VERSION, "token": 1, "gates": [CLOSED]})
     assert (refused["failed"], refused["gates"]) == (True, [CLOSED])
+
+
+def test_a_database_in_which_nothing_was_released_is_told(db):
+    db.write("0001_a.sql", "CREATE TABLE a (id int);")
+    asked = _params(contract_evidence_info, {**db.options, "path": str(db.folder), "version": "2.4.0"})
+    with pytest.raises(EverupError, match=r"has no ledger.*Run release\.yml first"):
+        evidence_info(asked)
