@@ -96,3 +96,12 @@ def test_a_run_that_changes_nothing_tells_nothing_and_check_mode_neither(tmp_pat
     assert play("expand", tmp_path).returncode == 0
     again = play("expand", tmp_path, notify_webhooks=webhooks)
     assert (again.returncode, got) == (0, []), again.stdout[-3000:]
+
+
+def test_a_setting_that_is_wrong_fails_nothing(tmp_path) -> None:
+    wrong = {"notify_webhooks": f"http://127.0.0.1:1/{SECRET}", "notify_timeout": "ten"}
+    expanded = play("expand", tmp_path, "-vvv", **wrong)
+    assert expanded.returncode == 0, expanded.stdout[-4000:]
+    assert expanded.stdout.count("webhook 1 of notify_webhooks was not told") == 2
+    assert "webhook 2" not in expanded.stdout
+    assert SECRET not in expanded.stdout + expanded.stderr
