@@ -46,6 +46,15 @@ def test_who_may_not_see_the_sessions_of_others_does_not_know(make_world):
         world.db.admin.execute("DROP USER 'clerk'@'%'")
 
 
+def test_where_a_session_of_others_came_from_is_not_made_up(make_world):
+    world = make_world("postgresql")
+    world.db.admin.execute("SET application_name = 'psql'")
+    asked = {**SESSIONS, "session_ignore": ["the shop", "postgres@local socket"]}
+    world.db.admin.execute(f"REVOKE pg_read_all_stats FROM {world.db.server.user}")
+    found = world.gate("sessions", **asked)
+    assert (found["state"], "local socket" in found["proof"]) == ("not known", False), found
+
+
 def test_without_counters_of_names_no_session_of_mariadb_has_one(mariadb_database):
     world = World(mariadb_database)
     with world.connected(f"shop {VERSION}"):

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a PostgreSQL server tells of who uses what.
 
-Facts relied on, from the documentation: everybody sees a session's application_name, but not its kind (28.2.3); a view's
-references hang on its rule, a generated column's on its default, and a function written as a text has none (52.18 and 5.14);
+Facts relied on, from the documentation: everybody sees a session's application_name, but neither its kind nor, for want of
+pg_read_all_stats, whence it came, and client_port is -1 of a local socket (28.2.3); a view's references hang on its rule, a
+generated column's on its default, and a function written as a text has none (52.18 and 5.14);
 pg_stat_user_tables counts scans and changes, each on the partition that has the rows, since pg_stat_database.stats_reset, which
 a reset of one table moves, too (28.2); pg_stat_statements keeps the most frequent statements and says in pg_stat_statements_info
 how often it has thrown some away (F.32); functions are counted with track_functions, but for those in SQL that are written into
@@ -20,7 +21,7 @@ from .base import Count, Edge, Module, Object, Witness, counted_texts, not_count
 
 _SESSIONS = """
 SELECT pid::text AS session, application_name AS program, usename::text AS login,
-       coalesce(host(client_addr), 'local socket') AS host,
+       coalesce(host(client_addr), CASE WHEN client_port = -1 THEN 'local socket' END) AS host,
        to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS since
 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
