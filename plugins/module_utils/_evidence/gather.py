@@ -140,11 +140,11 @@ class Gatherer:
         facts = {"drops": tuple(map(str, objects)), "unread": tuple(unread_places(scripts))}
         if not objects:
             return facts
-        modules = self.witness.modules()
+        modules, home = self.witness.modules(), self.witness.home()
         return {
             **facts,
-            "references": tuple(still_referring(objects, self.witness.edges(), modules, scripts)),
-            "hidden": tuple(hidden_modules(modules, scripts)),
+            "references": tuple(still_referring(objects, self.witness.edges(), modules, scripts, home)),
+            "hidden": tuple(hidden_modules(modules, scripts, home)),
         }
 
     def _usage(self) -> dict:

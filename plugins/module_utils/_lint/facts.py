@@ -44,8 +44,8 @@ create_view, alter_view, create_materialized_view, refresh_materialized_view, dr
                     concurrently, if_exists, cascade, schemabinding
 create_routine, alter_routine, drop_routine
                     name; routine (PROCEDURE, FUNCTION), parameters (list of dicts: name, type, has_default, mode), returns
-                    (text), columns (names of its last result where they can be told), body (text), reads; flags or_replace,
-                    if_exists, cascade
+                    (text), columns (names of its last result where they can be told), body (text), reads; arguments (text) of
+                    a drop_routine that writes parentheses; flags or_replace, if_exists, cascade
 create_trigger, alter_trigger, drop_trigger
                     name, table; body, reads, events (list: INSERT, UPDATE, DELETE), timing (BEFORE, AFTER, INSTEAD OF); flags
                     or_replace, if_exists, can_fail (it raises, throws, signals or rolls back)

@@ -227,8 +227,9 @@ def read_drop_module(cursor: Cursor, out: Collector, at: Token, kind: str, routi
     for part in split_commas(cursor.rest()):
         inner = Cursor(part)
         name = inner.name()
-        inner.group()
+        arguments = inner.group()
         table = inner.name() if inner.take("ON") and not inner.peek("ALL") else ""
         more = ("cascade",) if inner.take("CASCADE") else ()
         if name:
-            out.add(kind, at, table, name, flags=flags + more, routine=routine)
+            values = {} if arguments is None else {"arguments": text_of(arguments)}
+            out.add(kind, at, table, name, flags=flags + more, routine=routine, **values)

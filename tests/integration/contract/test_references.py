@@ -188,3 +188,107 @@ def test_a_procedure_whose_text_is_hidden_is_not_known(make_world):
         assert f"the text of {world.db.name}.hidden is hidden" in found["proof"]
     finally:
         admin.execute("DROP USER 'clerk'@'%'")
+
+
+FUNCTION = "CREATE FUNCTION {0} RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT {1} FROM orders); END'"
+USES = "count(client_id)"
+DROP_COLUMN = "ALTER TABLE orders DROP COLUMN client_id;"
+# What is made, the script, and what must be said of it: what stays behind although something that looks like it goes.
+LOOKALIKES = {
+    "function with other arguments": (
+        [FUNCTION.format("f(x int)", USES), FUNCTION.format("f(x text)", USES)],
+        f"DROP FUNCTION f(int); {DROP_COLUMN}",
+        "routine public.f refers to column orders.client_id",
+    ),
+    "function with other arguments that is written anew": (
+        [FUNCTION.format("f(x int)", USES), FUNCTION.format("f(x text)", USES)],
+        f"{FUNCTION.format('f(x int)', '1').replace('CREATE', 'CREATE OR REPLACE')}; {DROP_COLUMN}",
+        "routine public.f refers to column orders.client_id",
+    ),
+    "function that the script does not find": (
+        [FUNCTION.format("f(x text)", USES)],
+        f"DROP FUNCTION IF EXISTS f(int); {DROP_COLUMN}",
+        "routine public.f refers to column orders.client_id",
+    ),
+    "function of another schema": (
+        [FUNCTION.format("f(x int)", "1"), "CREATE SCHEMA audit", FUNCTION.format("audit.f(x int)", USES)],
+        f"DROP FUNCTION f(int); {DROP_COLUMN}",
+        "routine audit.f refers to column orders.client_id",
+    ),
+    "function that is made again": (
+        [FUNCTION.format("f(x int)", USES)],
+        f"DROP FUNCTION f(int); {FUNCTION.format('f(x int)', USES)}; {DROP_COLUMN}",
+        "routine public.f refers to column orders.client_id",
+    ),
+    "trigger of the same name": (
+        [
+            FUNCTION.format("f(x int)", USES),
+            "CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TRIGGER f BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION say()",
+        ],
+        f"DROP TRIGGER f ON orders; {DROP_COLUMN}",
+        "routine public.f refers to column orders.client_id",
+    ),
+    "trigger of a table whose name is quoted": (
+        [
+            'CREATE TABLE "Orders" (id int, "ClientId" int)',
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.id := NEW.\"ClientId\"; RETURN NEW; END'",
+            'CREATE TRIGGER kept BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION keep()',
+        ],
+        'ALTER TABLE "Orders" DROP COLUMN "ClientId";',
+        "routine public.keep refers to column Orders.ClientId",
+    ),
+    "table that is made again": (
+        [FUNCTION.format("f(x int)", USES)],
+        "DROP TABLE orders; CREATE TABLE orders (id int PRIMARY KEY);",
+        "routine public.f refers to table orders",
+    ),
+    "table that the script makes only where it is missing": (
+        ["CREATE FUNCTION p() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM legacy'"],
+        "CREATE TABLE IF NOT EXISTS legacy (id int); DROP TABLE legacy;",
+        "routine public.p refers to table legacy",
+    ),
+    "table of another schema that the script makes": (
+        ["CREATE SCHEMA audit", FUNCTION.format("f(x int)", USES)],
+        "CREATE TABLE audit.orders (id int); DROP TABLE orders;",
+        "routine public.f refers to table orders",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_what_looks_like_it_does_not_go_in_its_place(make_world, name):
+    made, script, proof = LOOKALIKES[name]
+    world = make_world(POSTGRESQL)
+    for statement in made:
+        world.db.execute(statement)
+    world.db.write("0001_drop.sql", script, "contract")
+    found = references(world)
+    assert found["state"] == "no", found
+    assert proof in found["proof"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "DROP FUNCTION f(int); DROP FUNCTION public.f(text);",
+        "DROP FUNCTION f(x integer), f(character varying(50)), f(text);",
+        f"DROP FUNCTION f(text); {FUNCTION.format('f(y int)', '1').replace('CREATE', 'CREATE OR REPLACE')};",
+    ],
+)
+def test_each_of_several_functions_of_one_name_goes(make_world, script):
+    world = make_world(POSTGRESQL)
+    for arguments in ("x int", "x text"):
+        world.db.execute(FUNCTION.format(f"f({arguments})", USES))
+    if "varying" in script:
+        world.db.execute(FUNCTION.format("f(x varchar)", USES))
+    world.db.write("0001_drop.sql", f"{script} {DROP_COLUMN}", "contract")
+    found = references(world)
+    assert found["state"] == "yes", found
+
+
+def test_a_table_that_the_scripts_make_themselves_is_nobodys(make_world):
+    world = make_world(POSTGRESQL)
+    world.db.execute("CREATE FUNCTION p() RETURNS text LANGUAGE sql AS 'SELECT ''spare''::text'")
+    world.db.write("0001_drop.sql", f"CREATE TABLE spare (id int); DROP TABLE spare; {DROP_COLUMN}", "contract")
+    assert references(world)["proof"] == "nothing in the database refers to column orders.client_id, table legacy"

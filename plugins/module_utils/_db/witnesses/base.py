@@ -69,12 +69,14 @@ class Module:
         text: None where this user may not see it.
         attached: the tables that it belongs to, whose columns it may name without them, each with the trigger that attaches it
             (empty where it is itself what stands on the table).
+        arguments: of a routine where several may have one name, as the catalog writes them; else None.
     """
 
     kind: str
     name: str
     text: str | None
     attached: tuple = ()
+    arguments: str | None = None
 
 
 def module_of(row: dict) -> Module:
@@ -123,6 +125,10 @@ class Witness(ABC):
             Unseen: this user sees its own sessions only.
         """
         return []
+
+    def home(self) -> tuple:
+        """Return the schemas, or databases, in which a name without one is looked for, in their order."""
+        return ()
 
     @abstractmethod
     def edges(self) -> list[Edge]:

@@ -96,6 +96,9 @@ class MysqlWitness(Witness):
             rows = self.db.query(_SESSIONS.format(program="NULL"))
         return [{**row, "host": (row["host"] or "").rpartition(":")[0] or row["host"]} for row in rows]
 
+    def home(self) -> tuple:
+        return (self.db.query("SELECT database() AS name")[0]["name"],)
+
     def edges(self) -> list[Edge]:
         rows = self.db.query(_EDGES)
         return [Edge("constraint", row["by_name"], row["of_table"], row["on_name"], row["on_column"] or "") for row in rows]

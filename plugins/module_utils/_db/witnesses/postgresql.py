@@ -15,6 +15,7 @@ Seen of PostgreSQL 15: a crash takes all counters and leaves stats_reset NULL as
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from .base import Count, Edge, Module, Object, Witness, counted_texts, not_counted
@@ -29,41 +30,47 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS N
 """
 _EDGES = """
 WITH own AS (SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
+owner AS (
+  SELECT c.oid, CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE n.nspname || '.' END || c.relname AS name
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+),
 target AS (
   SELECT 'pg_class'::regclass AS class, c.oid, o.nspname || '.' || c.relname AS name
   FROM pg_class c JOIN own o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
   UNION ALL SELECT 'pg_proc'::regclass, p.oid, o.nspname || '.' || p.proname FROM pg_proc p JOIN own o ON o.oid = p.pronamespace
 )
-SELECT x.kind, x.by_name, x.of_table::text AS of_table, t.name AS on_name, coalesce(a.attname::text, '') AS on_column
+SELECT x.kind, x.by_name, coalesce(w.name, '') AS of_table, t.name AS on_name, coalesce(a.attname::text, '') AS on_column
 FROM pg_depend d
 JOIN target t ON t.class = d.refclassid AND t.oid = d.refobjid
 LEFT JOIN pg_attribute a ON d.refclassid = 'pg_class'::regclass AND a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
   AND d.refobjsubid > 0
 CROSS JOIN LATERAL (
-  SELECT 'view' AS kind, v.name AS by_name, '' AS of_table FROM pg_rewrite r JOIN target v ON v.oid = r.ev_class
+  SELECT 'view' AS kind, v.name AS by_name, 0::oid AS of_table FROM pg_rewrite r JOIN target v ON v.oid = r.ev_class
   WHERE d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.ev_class <> d.refobjid AND d.deptype = 'n'
-  UNION ALL SELECT 'constraint', c.conname, c.conrelid::regclass::text FROM pg_constraint c
+  UNION ALL SELECT 'constraint', c.conname, c.conrelid FROM pg_constraint c
   WHERE d.classid = 'pg_constraint'::regclass AND c.oid = d.objid AND c.conrelid <> 0 AND d.deptype = 'n'
-  UNION ALL SELECT 'trigger', g.tgname, g.tgrelid::regclass::text FROM pg_trigger g
+  UNION ALL SELECT 'trigger', g.tgname, g.tgrelid FROM pg_trigger g
   WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND NOT g.tgisinternal AND d.deptype = 'n'
-  UNION ALL SELECT 'column', b.attname, f.adrelid::regclass::text FROM pg_attrdef f
+  UNION ALL SELECT 'column', b.attname, f.adrelid FROM pg_attrdef f
   JOIN pg_attribute b ON b.attrelid = f.adrelid AND b.attnum = f.adnum
   WHERE d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid AND NOT (f.adrelid = d.refobjid AND f.adnum = d.refobjsubid)
     AND (d.deptype = 'n' OR b.attgenerated <> '')
-  UNION ALL SELECT 'routine', p.name, '' FROM target p
+  UNION ALL SELECT 'routine', p.name, 0::oid FROM target p
   WHERE d.classid = 'pg_proc'::regclass AND p.class = d.classid AND p.oid = d.objid AND d.deptype = 'n'
-  UNION ALL SELECT 'policy', y.polname, y.polrelid::regclass::text FROM pg_policy y
+  UNION ALL SELECT 'policy', y.polname, y.polrelid FROM pg_policy y
   WHERE d.classid = 'pg_policy'::regclass AND y.oid = d.objid AND d.deptype = 'n'
 ) x
+LEFT JOIN owner w ON w.oid = x.of_table
 """
 _MODULES = """
-SELECT 'view' AS kind, n.nspname || '.' || c.relname AS name, pg_get_viewdef(c.oid) AS text, '' AS attached
+SELECT 'view' AS kind, n.nspname || '.' || c.relname AS name, pg_get_viewdef(c.oid) AS text, '[]' AS attached, NULL AS arguments
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 UNION ALL
 SELECT 'routine', n.nspname || '.' || p.proname, p.prosrc,
-       coalesce((SELECT string_agg(g.tgrelid::regclass::text || '/' || g.tgname, chr(10)) FROM pg_trigger g
-                 WHERE g.tgfoid = p.oid), '')
+       coalesce((SELECT json_agg(json_build_array(s.nspname || '.' || c.relname, g.tgname))::text FROM pg_trigger g
+                 JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace s ON s.oid = c.relnamespace
+                 WHERE g.tgfoid = p.oid), '[]'), pg_get_function_identity_arguments(p.oid)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
 WHERE p.prokind IN ('f', 'p') AND l.lanname NOT IN ('c', 'internal')
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -127,6 +134,10 @@ class PostgresqlWitness(Witness):
     def sessions(self) -> list[dict]:
         return self.db.query(_SESSIONS)
 
+    def home(self) -> tuple:
+        rows = self.db.query("SELECT unnest(current_schemas(false))::text AS name")
+        return tuple(row["name"] for row in rows)
+
     def edges(self) -> list[Edge]:
         rows = self.db.query(_EDGES)
         return [Edge(row["kind"], row["by_name"], row["of_table"], row["on_name"], row["on_column"]) for row in rows]
@@ -134,8 +145,8 @@ class PostgresqlWitness(Witness):
     def modules(self) -> list[Module]:
         found = []
         for row in self.db.query(_MODULES):
-            attached = tuple(tuple(pair.split("/", 1)) for pair in row["attached"].splitlines())
-            found.append(Module(row["kind"], row["name"], row["text"], attached))
+            attached = tuple(tuple(pair) for pair in json.loads(row["attached"]))
+            found.append(Module(row["kind"], row["name"], row["text"], attached, row["arguments"]))
         return found
 
     def counts(self, objects: list[Object], own: set[str]) -> list[Count]:

@@ -102,6 +102,9 @@ class SqlserverWitness(Witness):
     def _may_see(self) -> bool:
         return any(self.db.query(MAY_SEE)[0].values())
 
+    def home(self) -> tuple:
+        return (self.db.query("SELECT SCHEMA_NAME() AS name")[0]["name"] or "dbo", "dbo")
+
     def edges(self) -> list[Edge]:
         rows = self.db.query(_EDGES)
         return [Edge(row["kind"], row["by_name"] or "", row["of_table"], row["on_name"], row["on_column"]) for row in rows]
