@@ -84,8 +84,7 @@ def policy_of(params: dict) -> Policy:
     """Return what the options ask for."""
     return Policy(
         gates=tuple(params["gates"]),
-        # A bare yes is no reason.
-        override={name: "" if isinstance(reason, bool) else str(reason or "") for name, reason in params["override"].items()},
+        override={name: _reason(given) for name, given in params["override"].items()},
         run=params["run"],
         soak=(option_seconds(params, "soak"), params["soak"]),
         known_members=tuple(params["known_members"]),
@@ -97,6 +96,11 @@ def policy_of(params: dict) -> Policy:
         approvals=params["approvals"],
         clock_tolerance=option_seconds(params, "clock_tolerance"),
     )
+
+
+def _reason(given: object) -> str:
+    """Return a reason as text, empty for what is none: ``true`` or a list is a switch, and says nothing to who reads the log."""
+    return str(given) if isinstance(given, (str, int, float)) and not isinstance(given, bool) else ""
 
 
 def _host(answer: dict) -> HostAnswer:

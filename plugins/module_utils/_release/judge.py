@@ -190,7 +190,9 @@ def _told(program: str) -> str:
 
 def _is_left_out(session: Session, facts: Facts, policy: Policy) -> bool:
     own = facts.own_program
-    if own and (session.program == own or session.program.startswith(f"{own} ")):
+    # A release stands behind our own name alone: behind one that somebody has chosen, it may be the application's.
+    is_named_on = own == Facts.own_program and session.program.startswith(f"{own} ")
+    if own and (session.program == own or is_named_on):
         return True
     names = (session.program, f"{session.user}@{session.host}")
     return any(re.fullmatch(pattern, name) for pattern in policy.session_ignore for name in names if name)
@@ -345,7 +347,7 @@ def _approval(facts: Facts, policy: Policy) -> Gate:
     given = [event for event in facts.events if event["what"] == "release_approved"]
     fresh = [event for event in given if ended is None or event["id"] > ended["id"]]
     fitting = [event for event in fresh if event["detail"].get("plan_hash") in (None, "", facts.plan_hash)]
-    names = list(dict.fromkeys(event["subject"] for event in fitting))
+    names = list({str(event["subject"]).strip().casefold(): event["subject"] for event in fitting}.values())
     if len(names) >= wanted:
         said = "; ".join(f"{event['subject']} at {event['at']}: {event['detail'].get('reason')}" for event in fitting)
         return Gate("approval", True, f"approved by {said}")

@@ -244,10 +244,23 @@ def test_an_override_needs_a_reason_and_passes_its_gate_alone():
 
 def test_a_bare_yes_is_no_reason():
     options = {name: option.get("default") for name, option in EVIDENCE_SPEC.items()}
-    for bare in (True, False, None, ""):
+    for bare in (True, False, None, "", ["x"]):
         with pytest.raises(EverupError, match="override of sessions has no reason"):
             check_policy(policy_of({**options, "override": {"sessions": bare}}))
     assert policy_of({**options, "override": {"sessions": 4711}}).override == {"sessions": "4711"}
+
+
+@pytest.mark.parametrize(
+    ("own", "program", "is_left_out"),
+    [
+        ("shop", "shop 2.3.0", False),
+        ("shop", "shop", True),
+        ("everup.deploy", "everup.deploy 2.4.1", True),
+    ],
+)
+def test_an_application_whose_name_begins_as_the_deploys_own_is_seen(own, program, is_left_out):
+    facts = replace(good(), sessions=(Session("9", program),), own_program=own)
+    assert ("sessions" not in closed(facts)) == is_left_out
 
 
 def test_an_override_of_an_open_gate_is_no_override():
@@ -263,6 +276,12 @@ def test_a_gate_that_was_not_asked_for_is_judged_where_somebody_wants_it_heeded(
     assert {"window", "approval"} < set(required_gates(facts, replace(basic, windows=("02:00-03:00",), approvals=1)))
     untold = replace(facts, snapshots=(reading(NOW, None),))
     assert "usage" not in required_gates(untold, basic)
+
+
+@pytest.mark.parametrize("same", ["Ann", " ann "])
+def test_a_name_written_in_two_ways_is_one_person(same):
+    facts = events(good(), event(3, "release_approved", NOW, same, reason="again", plan_hash="h"))
+    assert "1 of 2 approval(s)" in closed(facts, replace(ALL, approvals=2))["approval"][1]
 
 
 def test_two_approvals_are_of_two_people():
