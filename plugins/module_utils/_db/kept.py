@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 SCHEMA = "everup_trash"
 PREFIX = "everup_trash_"
 _LONGEST_RELEASE = 20
+_MARK = 8
 
 
 def kept_name(name: str, release: str | None, number: int, longest: int, prefix: str = "") -> str:
-    """Return a name that no other kept object has: the old one, the release and a number, cut in its old part.
+    """Return a name that no other kept object has: the old one, the release and a number.
+
+    A table and its indexes have one number, and often one beginning: what is cut in its old part bears a mark of the whole.
 
     Parameters:
         name: the object's own name, unquoted.
@@ -23,8 +27,11 @@ def kept_name(name: str, release: str | None, number: int, longest: int, prefix:
     """
     word = re.sub(r"[^A-Za-z0-9]+", "_", release or "no_release").strip("_")[:_LONGEST_RELEASE]
     tail = f"__{word}_{number}"
-    room = longest - len(prefix) - len(tail)
-    return f"{prefix}{name.encode()[:room].decode('utf-8', 'ignore')}{tail}"
+    whole, room = name.encode(), longest - len(prefix) - len(tail)
+    if len(whole) > room:
+        mark = f"_{hashlib.sha256(whole).hexdigest()[:_MARK]}"
+        name = whole[: room - len(mark)].decode("utf-8", "ignore") + mark
+    return f"{prefix}{name}{tail}"
 
 
 def is_kept(schema: str | None, name: str) -> bool:

@@ -215,7 +215,7 @@ class _Trash:
         try:
             with self.keeper.restoring():
                 for sql in manifest.restore:
-                    run_sql(self.db, sql.replace("{constraints}", "".join(f"{one['sql']}, " for one in constraints)))
+                    run_sql(self.db, sql if manifest.is_text else _with_constraints(sql, constraints))
         except DatabaseError:
             with self.db.transaction():
                 self.store.set_manifest(row.id, manifest)
@@ -331,6 +331,12 @@ class _Trash:
         with self.db.transaction():
             soft_drop.take("retired", statement)
             soft_drop.record()
+
+
+def _with_constraints(sql: str, constraints: list[dict]) -> str:
+    """Return the statement that renames a table back with its foreign keys at their place; names may hold braces as well."""
+    actions = "".join(f"{one['sql']}, " for one in constraints)
+    return sql.replace(" {constraints}RENAME TO ", f" {actions}RENAME TO ", 1)
 
 
 def _is_table_of(table: Manifest, column: Manifest) -> bool:

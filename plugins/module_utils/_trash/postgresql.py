@@ -62,8 +62,15 @@ WHERE coalesce(t.typname, p.proname, s.relname) IS NOT NULL
 """
 _COLUMN = """
 SELECT a.attnum::int AS number, a.attname::text AS name, a.attnotnull::int AS not_null, a.attgenerated::text AS generated,
-       a.attidentity::text AS identity, pg_get_expr(d.adbin, d.adrelid) AS fallback
-FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+       a.attidentity::text AS identity, coalesce(pg_get_expr(d.adbin, d.adrelid), t.typdefault) AS fallback,
+       (WITH RECURSIVE chain AS (
+          SELECT t.oid, t.typbasetype, t.typnotnull WHERE t.typtype = 'd'
+          UNION ALL SELECT b.oid, b.typbasetype, b.typnotnull FROM chain c JOIN pg_type b ON b.oid = c.typbasetype
+          WHERE b.typtype = 'd')
+        SELECT count(*) FROM chain WHERE typnotnull OR EXISTS (SELECT 1 FROM pg_constraint o WHERE o.contypid = chain.oid
+          AND pg_get_constraintdef(o.oid) ~* 'is not null'))::int AS never_null
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = {id} AND a.attnum > 0 AND NOT a.attisdropped AND a.attname = ?
 """
 _CONSTRAINTS = """
@@ -211,6 +218,8 @@ class PostgresqlKeeper(Keeper):
         place = Place(place.schema, place.name, column["name"])
         if column["generated"]:
             return Refusal("its values are computed from other columns, so that none is lost", str(place))
+        if column["never_null"] and not (column["fallback"] or column["identity"]):
+            return Refusal("the domain that is its type allows no NULL, so that inserts would fail", str(place))
         with self._full_names():
             constraints = self._ask(_CONSTRAINTS, id=table["id"], number=column["number"])
             indexes = self._ask(_UNIQUE_INDEXES, id=table["id"], number=column["number"])

@@ -64,12 +64,28 @@ class SqliteKeeper(Keeper):
         if any(row["parent"].lower() != place.name.lower() for row in self.db.query(_PARENTS, (place.name,))):
             columns = ", ".join(self.db.quote(row["name"]) for row in self.db.query(_COLUMNS, (place.name,)) if not row["hidden"])
             move = [f"CREATE TABLE {new} AS SELECT {columns} FROM {old}", f"DROP TABLE {old}"]
-            restore = [sql, f"INSERT INTO {old} ({columns}) SELECT {columns} FROM {new}", *again, f"DROP TABLE {new}"]
+            restore = [sql, f"INSERT INTO {old} ({columns}) SELECT {columns} FROM {new}", *self._counter(place)]
+            restore += [*again, f"DROP TABLE {new}"]
         else:
             move = [*own, *_renaming(old, new)]
             restore = [*_renaming(new, old), *again]
         takes = [place.name, *(name for _kind, name in named)]
         return Manifest("table", place, there, tuple(move), tuple(restore), takes=tuple(takes), purge=(f"DROP TABLE {new}",))
+
+    def _counter(self, place: Place) -> list[str]:
+        """Return what lets an AUTOINCREMENT go on where it was, so that no key is given twice; nothing without one."""
+        if not self.db.query("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
+            return []
+        name = "'" + place.name.replace("'", "''") + "'"
+        found = self.db.query("SELECT seq FROM sqlite_sequence WHERE name = ?", (place.name,))
+        return [
+            sql
+            for row in found
+            for sql in (
+                f"DELETE FROM sqlite_sequence WHERE name = {name}",
+                f"INSERT INTO sqlite_sequence (name, seq) VALUES ({name}, {int(row['seq'])})",
+            )
+        ]
 
     def _rows(self, place: Place, kind: str) -> list[dict]:
         return self.db.query(_OF_TABLE, (place.name, kind))

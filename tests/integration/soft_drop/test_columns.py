@@ -190,3 +190,25 @@ def test_check_mode_knows_that_the_table_goes_before_its_column(db):
     done = db.trash("restore", release_version="2.4.0")
     assert foreseen["objects"] == done["objects"] and len(done["objects"]) == 2
     assert notes(db) == NOTES
+
+
+@pytest.mark.parametrize("db", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("domain", "more", "is_kept"),
+    [
+        ("text NOT NULL", "", False),
+        ("text CHECK (VALUE IS NOT NULL)", "", False),
+        ("text NOT NULL", "DEFAULT 'none'", True),
+        ("text NOT NULL DEFAULT 'none'", "", True),
+        ("text CHECK (VALUE <> '')", "", True),
+    ],
+)
+def test_the_application_writes_on_without_a_column_of_a_domain(db, domain, more, is_kept):
+    build(db)
+    db.execute(f"CREATE DOMAIN base AS {domain}")
+    db.execute("CREATE DOMAIN mail AS base")
+    db.execute("CREATE TABLE people (id int PRIMARY KEY)")
+    db.execute(f"ALTER TABLE people ADD COLUMN mail mail {more}")
+    result = contract(db, "ALTER TABLE people DROP COLUMN mail")
+    assert [bool(result["kept"]), [one["why"] for one in result["lost"]] == []] == [is_kept, is_kept]
+    db.execute("INSERT INTO people (id) VALUES (1)")

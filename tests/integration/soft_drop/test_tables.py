@@ -177,3 +177,43 @@ def test_a_view_does_not_follow_into_the_trash(db):
     assert not is_there(db, "listed"), "it is as broken as behind a drop"
     db.execute("CREATE TABLE orders (item varchar(50))")
     assert rows(db, "listed") == []
+
+
+@pytest.mark.parametrize("db", ["postgresql"], indirect=True)
+def test_long_names_that_begin_alike_are_told_apart(db):
+    build(db)
+    table = "a" * 60
+    db.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, x int, y int)")
+    for column in "xy":
+        db.execute(f"CREATE INDEX {'i' * 58}_{column} ON {table} ({column})")
+    before = shape(db, table)
+    assert contract(db, f"DROP TABLE {table}")["lost"] == []
+    assert db.trash("restore", table)["warnings"] == []
+    assert shape(db, table) == before
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_a_counter_gives_no_key_twice(db):
+    build(db)
+    db.execute("CREATE TABLE notes (id integer PRIMARY KEY AUTOINCREMENT, customer int REFERENCES customers (id))")
+    db.execute("INSERT INTO notes (customer) VALUES (1), (1), (1)")
+    db.execute("DELETE FROM notes WHERE id > 1")
+    contract(db, "DROP TABLE notes")
+    db.trash("restore", "notes")
+    db.execute("INSERT INTO notes (customer) VALUES (1)")
+    assert db.query("SELECT id FROM notes ORDER BY id") == [(1,), (4,)]
+
+
+@pytest.mark.parametrize("db", ["mariadb"], indirect=True)
+def test_braces_in_names_and_texts_stay(db):
+    build(db)
+    db.execute(
+        "CREATE TABLE `a{constraints}b` (id int PRIMARY KEY, customer int,"
+        " KEY known (customer), CONSTRAINT known FOREIGN KEY (customer) REFERENCES customers (id))"
+    )
+    db.execute("CREATE FUNCTION told() RETURNS varchar(99) DETERMINISTIC RETURN 'of {constraints}'")
+    before = shape(db, "`a{constraints}b`")
+    contract(db, "DROP TABLE `a{constraints}b`;\nDROP FUNCTION told")
+    db.trash("restore", release_version="2.4.0")
+    assert shape(db, "`a{constraints}b`") == before
+    assert db.query("SELECT told()") == [("of {constraints}",)]
