@@ -34,7 +34,7 @@ def to_restore(rows: list[Kept], wanted: str | None, release: str | None) -> lis
         rows: all that is, or was, kept.
 
     Raises:
-        EverupError: nothing is meant, nothing is kept of that name, or several are.
+        EverupError: nothing is meant, nothing is kept of that name, nothing ever was of that release, or several are.
     """
     if wanted is None and release is None:
         raise EverupError(
@@ -51,6 +51,9 @@ def to_restore(rows: list[Kept], wanted: str | None, release: str | None) -> lis
         raise EverupError(f"Several are kept by that name: {several}. Give the number of the one you mean as object.")
     if not found and wanted is not None and not _was(rows, wanted, release, RESTORED):
         raise EverupError(f"Nothing is kept by the name {wanted}{_of(release)}. Kept: {_listed(kept)}.")
+    if wanted is None and all(row.release_version != release for row in rows):
+        releases = ", ".join(dict.fromkeys(row.release_version or "no release" for row in kept)) or "none"
+        raise EverupError(f"Release '{release}' has dropped nothing that was kept. Something is kept of: {releases}.")
     return list(reversed(found))
 
 

@@ -17,7 +17,8 @@ from .manifest import Manifest
 # Beside them, where schema changes do not roll back, what a run is just doing with an object: settled by asking the catalog.
 DROPPED, RESTORED, PURGED = "dropped", "restored", "purged"
 DROPPING, RESTORING, PURGING = "dropping", "restoring", "purging"
-_DAYS = re.compile(r"(\d+(?:\.\d+)?)d")
+_DAYS = re.compile(r"([0-9]+(?:\.[0-9]+)?)d")
+_LONGEST_KEPT = 36500 * 86400.0
 _COLUMNS = "id, release_version, script, kind, object, kept_as, manifest, state, dropped_at, purge_after, changed_at, changed_by"
 
 
@@ -138,10 +139,14 @@ def keep_seconds(text: str) -> float:
     """Return the seconds of a time to keep something, such as 30d or 12h.
 
     Raises:
-        EverupError: it is none.
+        EverupError: it is none, or longer than anybody keeps anything.
     """
-    days = _DAYS.fullmatch(str(text).strip())
+    whole = str(text).strip()
+    days = _DAYS.fullmatch(whole)
     try:
-        return float(days.group(1)) * 86400 if days else parse_duration(text)
+        seconds = float(days.group(1)) * 86400 if days else parse_duration(whole)
     except ValueError:
         raise EverupError(f"purge_after is '{text}': write it as 30d, 12h, 90m or 10s.") from None
+    if seconds > _LONGEST_KEPT:
+        raise EverupError(f"purge_after is '{text}': it can be 36500d at most.")
+    return seconds

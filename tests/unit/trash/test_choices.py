@@ -33,6 +33,8 @@ def test_a_name_is_bounded_in_bytes_and_keeps_what_tells_it_apart():
     long = kept_name("ä" * 63, "2026-11-22 and a very long name", 123, 63)
     assert len(long.encode()) <= 63 and long.endswith("_123")
     assert kept_name("a" * 63, "1", 1, 63) != kept_name("a" * 63, "1", 2, 63)
+    names = [kept_name("a" * 58 + end, "2.4.0", 1, 63) for end in ("_x", "_y", "_pkey")]
+    assert len(set(names)) == 3 and max(map(len, names)) == 63
 
 
 def test_what_is_in_the_trash_is_told_by_its_name():
@@ -61,6 +63,14 @@ def test_what_is_restored():
     ):
         with pytest.raises(EverupError, match=message):
             to_restore(rows, wanted, None)
+
+
+def test_a_release_that_never_dropped_anything_is_a_slip_of_the_pen():
+    rows = [kept(1, "a", state="restored"), kept(2, "b", release="2.5.0")]
+    assert to_restore(rows, None, "2.4.0") == []
+    for release in ("2.4", ""):
+        with pytest.raises(EverupError, match=rf"Release '{release}' has dropped nothing .* kept of: 2\.5\.0"):
+            to_restore(rows, None, release)
 
 
 def test_what_is_purged():
@@ -102,7 +112,13 @@ def test_how_long_something_is_kept(text, seconds):
     assert keep_seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "d", "a month", "3w", "-1d", "nand", "infd"])
+@pytest.mark.parametrize("text", ["99999999999d", "36501d", "999999999h"])
+def test_nothing_is_kept_for_longer_than_a_calendar_has_years(text):
+    with pytest.raises(EverupError, match="it can be 36500d at most"):
+        keep_seconds(text)
+
+
+@pytest.mark.parametrize("text", ["", "d", "a month", "3w", "-5d", "nand", "infd", "1e3d", "1_0d", "٣d"])
 def test_how_long_nothing_is_kept(text):
     with pytest.raises(EverupError, match="write it as 30d"):
         keep_seconds(text)
