@@ -254,14 +254,26 @@ class Prober:
         self._write({"at": round(now, 3), "asked": results, **({"missed": missed} if missed else {})})
 
     def _write(self, line: dict) -> None:
-        """Append a line; one that a full disk does not take is kept and tried again with the next."""
-        self._kept = [*self._kept[-_MOST_KEPT_LINES:], json.dumps(line, separators=(",", ":"))]
+        """Append a line; what a full disk does not take of it, or of those before, is kept and tried again with the next."""
+        self._kept.append(json.dumps(line, separators=(",", ":")))
+        # The first line says whose journal it is: without it none of the others could be read.
+        surplus = len(self._kept) - _MOST_KEPT_LINES
+        if surplus > 0:
+            first = 1 if "started" in json.loads(self._kept[0]) else 0
+            del self._kept[first : first + surplus]
+        # A line that was cut off before ends here, and is skipped by whoever reads.
+        pieces = [f"\n{text}".encode() for text in self._kept]
         try:
-            # A line that was cut off before ends here, and is skipped by whoever reads.
-            os.write(self._journal, ("".join(f"\n{text}" for text in self._kept) + "\n").encode())
-            self._kept = []
+            written = os.write(self._journal, b"".join(pieces) + b"\n")
         except OSError:
-            pass
+            return
+        whole = 0
+        for piece in pieces:
+            written -= len(piece)
+            if written < 0:
+                break
+            whole += 1
+        del self._kept[:whole]
 
 
 def main() -> None:
