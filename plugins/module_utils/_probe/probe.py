@@ -20,6 +20,8 @@ MOST_REQUESTS = 2_000_000
 _FIRST_TIMEOUT = 10.0
 _SPARE_IN_FLIGHT = 8
 _MOST_IN_FLIGHT = 512
+_LONGEST_TIMEOUT = 3600.0
+_HEADER = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,127}")
 
 
@@ -40,7 +42,7 @@ def check_url(url: str) -> None:
         is_good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0 and not parts.username
     except ValueError:
         is_good = False
-    if not is_good or not url.isascii() or re.search(r"\s", url):
+    if not is_good or not url.isascii() or not url.isprintable() or " " in url:
         raise EverupError(
             f"'{shown(url) if '@' in url or '?' in url else url}' cannot be asked: write it as http://host:port/path or "
             "https://host/path, in ASCII, without user and password; those belong into a header."
@@ -51,7 +53,7 @@ def plan(params: dict) -> dict:
     """Return the prober's settings.
 
     Raises:
-        EverupError: a URL, a rate or a time cannot be, or the whole would be too much.
+        EverupError: a URL, a header, a rate or a time cannot be, or the whole would be too much.
     """
     write = params["write"]
     for url in [*params["urls"], *([write["url"]] if write else [])]:
@@ -59,6 +61,10 @@ def plan(params: dict) -> dict:
     for name in ("rate", "timeout", "max_duration"):
         if not 0 < params[name] < math.inf:
             raise EverupError(f"{name} is {params[name]}: it must be more than 0.")
+    if params["timeout"] > _LONGEST_TIMEOUT:
+        raise EverupError(f"timeout is {params['timeout']:g} s: no user waits for longer than {_LONGEST_TIMEOUT:g} s.")
+    if params["max_in_flight"] is not None and params["max_in_flight"] < 1:
+        raise EverupError(f"max_in_flight is {params['max_in_flight']}: with less than 1 no request could ever be under way.")
     if write and not 0 < write["rate"] < math.inf:
         raise EverupError(f"write.rate is {write['rate']}: it must be more than 0.")
     rate = params["rate"] * len(params["urls"]) + (write["rate"] if write else 0)
@@ -71,6 +77,8 @@ def plan(params: dict) -> dict:
     targets = [_target(url, "GET", headers, "", params["rate"]) for url in params["urls"]]
     if write:
         targets.append(_target(write["url"], write["method"], {**headers, **write["headers"]}, write["body"], write["rate"]))
+    for name, value in [pair for one in targets for pair in one["headers"].items()]:
+        _check_header(name, value)
     told = {
         "targets": [one["shown"] for one in targets],
         "writes": 1 if write else 0,
@@ -87,6 +95,20 @@ def plan(params: dict) -> dict:
         "max_in_flight": min(params["max_in_flight"] or in_flight, _MOST_IN_FLIGHT),
         "settings": told,
     }
+
+
+def _check_header(name: str, value: str) -> None:
+    """Refuse what cannot be sent, which would count as downtime of the application; a value may be secret, and is not told."""
+    try:
+        is_good = bool(_HEADER.fullmatch(name)) and not re.search(r"[\r\n\0]", value)
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        is_good = False
+    if not is_good:
+        raise EverupError(
+            f"The header {name!r} cannot be sent: its name must be letters, digits and !#$%&'*+.^_`|~-, its value one line of "
+            "Latin-1."
+        )
 
 
 def _target(url: str, method: str, headers: dict, body, rate: float) -> dict:
@@ -107,6 +129,9 @@ def run_probe(params: dict, check_mode: bool) -> dict:
     Returns:
         changed, running, run, silent_s (for how long one that runs has written nothing, None of any other), report (None where
         nothing was ever measured), warnings, diff.
+
+    Raises:
+        EverupError: an option cannot be meant, or the folder cannot be used.
     """
     if not _NAME.fullmatch(params["name"]):
         raise EverupError(f"name is '{params['name']}': it must be letters, digits and ._+-, as a name of a folder.")
@@ -115,7 +140,12 @@ def run_probe(params: dict, check_mode: bool) -> dict:
             if moment:
                 _check_moment(moment)
     folder = Path(params["folder"]).expanduser() / params["name"]
-    return {"started": _started, "stopped": _stopped, "reported": _reported}[params["state"]](folder, params, check_mode)
+    try:
+        return {"started": _started, "stopped": _stopped, "reported": _reported}[params["state"]](folder, params, check_mode)
+    except OSError as error:
+        raise EverupError(
+            f"The folder {folder} cannot be used: {error.strerror or error}. Name another one as folder, or make room there."
+        ) from None
 
 
 def _check_moment(text: str) -> None:

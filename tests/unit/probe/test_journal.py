@@ -80,7 +80,8 @@ def test_a_url_is_shown_without_what_may_be_secret(url, expected):
 
 
 @pytest.mark.parametrize(
-    "url", ["shop", "ftp://shop/", "http://", "http://shop:x/", "http://a b/", "http://shöp/", "http://ann@shop/"]
+    "url",
+    ["shop", "ftp://shop/", "http://", "http://shop:x/", "http://a b/", "http://shöp/", "http://ann@shop/", "http://sh\x01op/"],
 )
 def test_what_cannot_be_asked(url):
     with pytest.raises(EverupError, match="cannot be asked"):
@@ -96,3 +97,27 @@ def test_a_plan_bears_as_many_at_once_as_may_take_their_time():
     assert "s3cret" not in json.dumps(plan["settings"])
     assert plan["targets"][2]["headers"] == {"Authorization": "s3cret", "A": "b"}
     assert probe.plan({**DEFAULTS, "urls": urls, "rate": 10, "timeout": 30})["max_in_flight"] == 512
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("timeout", 1e12, "no user waits for longer"),
+        ("max_in_flight", -1, "with less than 1"),
+        ("headers", {"a b": "x"}, "The header 'a b' cannot be sent"),
+        ("headers", {"X": "€"}, "The header 'X' cannot be sent"),
+        ("secret_headers", {"Authorization": "s3cret\r\nX: y"}, "The header 'Authorization' cannot be sent"),
+    ],
+)
+def test_what_would_count_as_downtime_without_being_any_is_refused(option, value, said):
+    with pytest.raises(EverupError, match=said) as refused:
+        probe.plan({**DEFAULTS, "urls": ["http://shop/"], option: value})
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("state", ["started", "stopped", "reported"])
+def test_a_folder_that_is_none_is_told(tmp_path, state):
+    (tmp_path / "file").write_text("")
+    given = {**DEFAULTS, "name": "shop", "folder": str(tmp_path / "file"), "urls": ["http://127.0.0.1:1/"], "state": state}
+    with pytest.raises(EverupError, match="file/shop cannot be used: Not a directory"):
+        probe.run_probe(given, False)
