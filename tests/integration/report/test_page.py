@@ -203,5 +203,12 @@ def test_markdown_shows_texts_as_they_are() -> None:
     assert "| hosts | yes |" in written and r"expand/0007\_a.sql" in written
 
 
+def test_a_version_that_a_host_tells_is_a_text_too() -> None:
+    told = a_report(3)
+    told["hosts"][0]["version_before"] = HOSTILE
+    for suffix in ("md", "html"):
+        assert not re.search(r"(?<!\\)<img", render_report(told, str(TEMPLATES / f"report.{suffix}.j2")))
+
+
 def test_json_is_the_report() -> None:
     assert json.loads(render_report(a_report(3), str(TEMPLATES / "report.json.j2"))) == a_report(3)
