@@ -14,6 +14,7 @@ from .._moments import in_words, union
 
 ON_BUDGET = ("stop", "rollback", "warn")
 _LONG_UNITS = {"d": 86400.0, "w": 7 * 86400.0}
+_LONGEST_WINDOW = 3650 * 86400.0
 _LONG = re.compile(r"(\d+(?:\.\d+)?)([dw])")
 _PER = re.compile(r"\s*(\S+)\s+per\s+(\S+)\s*")
 
@@ -62,6 +63,8 @@ def parse_budget(text: str) -> Optional[Budget]:
         raise EverupError(f"availability_budget is '{text}': {error}.") from None
     if budget.window <= 0 or budget.allowed >= budget.window:
         raise EverupError(f"availability_budget is '{text}': the downtime must be shorter than the time that it is allowed in.")
+    if budget.window > _LONGEST_WINDOW:
+        raise EverupError(f"availability_budget is '{text}': the time that it is allowed in can be 3650d at most.")
     return budget
 
 
@@ -139,7 +142,7 @@ def why_spent(spent: Optional[Mapping]) -> str:
     Parameters:
         spent: as spend() gives it, with enough_at as text and the budget as it was written; nothing without a budget.
     """
-    if not spent or spent["left_ms"] > 0:
+    if not spent or spent["left_ms"] > 0 or not spent["spent_ms"]:  # a budget of nothing is not spent by nothing
         return ""
     again = f" Something is left again from {spent['enough_at']} on." if spent["enough_at"] else ""
     return (

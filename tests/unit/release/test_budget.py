@@ -61,6 +61,8 @@ def test_a_budget(text, expected):
         ("-1m per 7d", "'-1m' is no duration"),
         ("7d per 7d", "must be shorter"),
         ("0s per 0d", "must be shorter"),
+        ("30m per 0d", "must be shorter"),
+        ("30m per 99999999999w", "3650d at most"),
     ],
 )
 def test_what_is_no_budget(text, said):
@@ -202,3 +204,28 @@ def test_hosts_go_back_for_the_first_that_says_so():
 )
 def test_windows(release, expected):
     assert [(window["from"], window["to"]) for window in windows(release)] == expected
+
+
+def test_a_budget_of_nothing_lets_releases_begin_until_one_costs_something():
+    nothing = Budget(0, 30 * DAY)
+    for runs, is_spent in (([], False), ([a_run(DAY, 0, down=[])], False), ([a_run(DAY, 0.1)], True)):
+        spent = {**budget.spend(nothing, runs, NOW), "budget": "0s per 30d"}
+        assert bool(budget.why_spent(spent)) == is_spent
+
+
+def test_downtime_lies_where_the_run_saw_it_and_evenly_where_nobody_knows():
+    run = {"started": 1000.0, "ended": 1100.0, "downtime_ms": 5000, "down": [[10, 15]]}
+    assert budget.down_of(run) == [(1010.0, 1015.0)]
+    spread = budget.down_of({**run, "down": None})
+    assert (len(spread), spread[0][0], round(spread[-1][1], 3)) == (100, 1000.0, 1099.05)
+    assert abs(sum(end - start for start, end in spread) - 5) < 1e-6
+    assert budget.down_of({**run, "down": None, "downtime_ms": 0}) == []
+    assert budget.down_of({**run, "down": None, "ended": 1000.0}) == []
+
+
+def test_a_budget_that_is_just_spent_is_spent():
+    spent = {**budget.spend(Budget(60, DAY), [a_run(7200, 60)], NOW), "budget": "60s per 1d"}
+    assert (spent["left_ms"], spent["enough_at"]) == (0, NOW - 7200 + DAY)
+    assert "1 min of 1 min" in budget.why_spent({**spent, "enough_at": None})
+    assert "Something is left again" not in budget.why_spent({**spent, "enough_at": None})
+    assert "Something is left again from then on" in budget.why_spent({**spent, "enough_at": "then"})
