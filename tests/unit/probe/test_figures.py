@@ -152,3 +152,32 @@ def test_fewer_intervals_cover_all_that_more_did(intervals, most):
     assert len(fewer) <= most
     assert all(any(start <= one[0] and one[1] <= end for start, end in fewer) for one in whole)
     assert fewer == whole or len(whole) > most
+
+
+def test_reasons_are_those_of_what_failed():
+    answers = [Answer(0, 0.0, 5.0), Answer(0, 1.0, None, "HTTP 500"), Answer(0, 2.0, None, "HTTP 500"), Answer(0, 3.0, None, "x")]
+    assert figures.reasons(answers) == {"HTTP 500": 2, "x": 1}
+    assert list(figures.reasons(answers)) == ["HTTP 500", "x"]
+
+
+def test_the_closest_intervals_are_joined():
+    intervals = [(0.0, 1.0), (5.0, 6.0), (6.5, 7.0), (20.0, 21.0)]
+    assert figures.fewest(intervals, 4) == intervals
+    assert figures.fewest(intervals, 3) == [(0.0, 1.0), (5.0, 7.0), (20.0, 21.0)]
+    assert figures.fewest(intervals, 2) == [(0.0, 7.0), (20.0, 21.0)]
+
+
+def test_buckets_of_several_seconds_begin_at_their_multiples():
+    answers = [Answer(0, 4.9, 1.0), Answer(0, 5.0, None), Answer(0, 9.9, 3.0), Answer(0, 10.0, 4.0)]
+    assert [row[:3] for row in figures.buckets(answers, 5)] == [[0, 1, 0], [5, 2, 1], [10, 1, 0]]
+
+
+def test_a_window_that_touches_the_run_overlaps_it():
+    assert figures.hull([(10.0, 20.0)], 0.0, 10.0) == (10.0, 20.0)
+    assert figures.hull([(1.0, 5.0)], 5.0, 10.0) == (1.0, 5.0)
+    assert figures.hull([(10.1, 20.0), (1.0, 4.9)], 5.0, 10.0) is None
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600])
+def test_a_bucket_has_a_length_that_people_count_in(step):
+    assert figures.bucket_seconds(step * figures.MOST_BUCKETS) == step

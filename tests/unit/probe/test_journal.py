@@ -61,6 +61,30 @@ def test_a_journal_without_its_beginning_says_nothing(nothing):
     assert journal.read(nothing) is None
 
 
+def test_a_run_ends_when_it_was_ended_not_when_its_last_answer_came():
+    seen = journal.read(lines(asked(9.0, (0, 1.0, None, "x")), {"end": "stopped", "at": 7.0}))
+    assert (seen.at, seen.end) == (7.0, "stopped")
+    late = journal.read(lines(asked(9.0), asked(8.0)))
+    assert late.at == 9.0
+
+
+def test_the_phases_end_where_the_windows_do():
+    seen = journal.read(lines(asked(9.0, (0, 1.0, 5.0), (0, 4.0, 5.0), (0, 8.0, 5.0))))
+    report = journal.report(seen, False, [("2026-11-20T10:00:02.000Z", "2026-11-20T10:00:05.000Z")])
+    assert [report["latency"][name]["requests"] for name in ("before", "during", "after")] == [1, 1, 1]
+
+
+def test_what_is_told_of_the_statuses_and_of_intervals_that_were_joined(monkeypatch):
+    seen = journal.read(lines(asked(9.0, (0, 1.0, None, "x"), (0, 2.0, 5.0), (0, 3.0, None, "x"), (0, 4.0, 5.0))))
+    seen.status = [200, 204]
+    whole = journal.report(seen, False, [])
+    assert "the status is not in 200, 204" in whole["definition"]
+    assert (whole["down"], whole["down_is_joined"]) == ([[1.0, 2.0], [3.0, 4.0]], False)
+    monkeypatch.setattr(journal, "fewest", lambda intervals: [(intervals[0][0], intervals[-1][1])])
+    joined = journal.report(seen, False, [])
+    assert (joined["down"], joined["down_is_joined"], joined["downtime_ms"]) == ([[1.0, 4.0]], True, 2000)
+
+
 def test_what_is_down_at_the_end_is_down_until_then():
     seen = journal.read(lines(asked(5.0, (0, 1.0, 5.0), (0, 1.1, None, "Connection refused"))))
     report = journal.report(seen, True, [])

@@ -284,6 +284,57 @@ def test_a_name_written_in_two_ways_is_one_person(same):
     assert "1 of 2 approval(s)" in closed(facts, replace(ALL, approvals=2))["approval"][1]
 
 
+def test_a_window_by_a_clock_that_has_jumped_is_not_known():
+    found = closed(jumped(good(), 7 * DAY))
+    assert found["window"] == (None, found["soak"][1])
+    assert "one of the clocks has jumped" in found["window"][1]
+
+
+def test_a_clock_that_stands_before_the_roll_out_says_so():
+    assert "it has gone back" in closed(jumped(replace(good(), controller_now=None), -12 * DAY))["soak"][1]
+
+
+def test_usage_of_what_nobody_can_read_is_not_known():
+    found = closed(replace(good(), unread=("contract/1.sql:3: EXEC (@sql)",)))
+    assert found["usage"][0] is None and "contract/1.sql:3" in found["usage"][1]
+
+
+def test_what_stands_beside_an_approval_is_told():
+    facts = events(good(), event(3, "release_approved", NOW, "bob", reason="x", plan_hash="other"))
+    before = replace(
+        facts, events=(event(0, "release_approved", NOW - 20 * DAY, "eve", reason="x", plan_hash="h"), *facts.events)
+    )
+    proof = closed(before, replace(ALL, approvals=3))["approval"][1]
+    assert proof.startswith("1 of 3 approval(s) (ann); 1 from before the roll-out ended do not count; 1 were given to other")
+    assert closed(facts, replace(ALL, approvals=3))["approval"][1].count(";") == 1
+
+
+def test_what_does_not_apply_is_told_and_stands_open():
+    def gate(name, facts, policy=ALL):
+        return next(one for one in judge(facts, policy) if one.name == name)
+
+    assert gate("members", replace(good(), pools=())).state == "not applicable"
+    assert "health_flag" in gate("members", pool(good(), lists=False, seen={})).proof
+    assert gate("window", good(), replace(ALL, windows=())).state == "not applicable"
+    assert "drop nothing" in gate("references", replace(good(), drops=())).proof
+    assert "whose use is counted" in gate("usage", replace(good(), drops=("trigger t",))).proof
+    assert "no contract script that would run" in gate("backfills", replace(good(), backfills=(0, ()))).proof
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"windows": ("fry 10:00-11:00",)}, "is no window"),
+        ({"session_pattern": r"shop (\S+)"}, "has no group"),
+        ({"session_pattern": "("}, "no regular expression"),
+        ({"session_ignore": ("*",)}, "no regular expression"),
+    ],
+)
+def test_a_policy_that_nobody_can_have_meant_is_refused(policy, said):
+    with pytest.raises(EverupError, match=said):
+        judge(good(), replace(ALL, gates=("hosts",), **policy))
+
+
 def test_two_approvals_are_of_two_people():
     facts = events(good(), event(3, "release_approved", NOW, "ann", reason="again", plan_hash="h"))
     assert "1 of 2 approval(s) (ann)" in closed(facts, replace(ALL, approvals=2))["approval"][1]

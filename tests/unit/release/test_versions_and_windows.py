@@ -47,6 +47,12 @@ FRIDAY_NIGHT = datetime(2026, 11, 20, 23, 30)
         (datetime(2026, 11, 21, 3, 59), "fri 22:00-04:00", "UTC", True),
         (datetime(2026, 11, 21, 4, 0), "fri 22:00-04:00", "UTC", False),
         (datetime(2026, 11, 21, 23, 0), "fri 22:00-04:00", "UTC", False),
+        (datetime(2026, 11, 20, 22, 0), "fri 22:00-04:00", "UTC", True),
+        (datetime(2026, 11, 20, 21, 59), "fri 22:00-04:00", "UTC", False),
+        (datetime(2026, 11, 20, 22, 0), "22:00-23:00", "UTC", True),
+        (datetime(2026, 11, 20, 23, 0), "22:00-23:00", "UTC", False),
+        (FRIDAY_NIGHT, "sun 22:00-22:00", "UTC", False),
+        (datetime(2026, 11, 22, 23, 0), "fri-sun 22:00-22:00", "UTC", True),
         (FRIDAY_NIGHT, "sat-thu 22:00-04:00", "UTC", False),
         (datetime(2026, 11, 22, 23, 0), "sat-mon 22:00-23:59", "UTC", True),
         (FRIDAY_NIGHT, "00:00-01:00", "Europe/Berlin", True),
@@ -58,7 +64,7 @@ def test_a_window_may_last_over_midnight_and_be_of_another_zone(moment, window, 
     assert is_within(moment, [window], zone) is found
 
 
-@pytest.mark.parametrize("text", ["fri", "fry 22:00-23:00", "25:00-26:00", "22:00", "mon-fri", ""])
+@pytest.mark.parametrize("text", ["fri", "fry 22:00-23:00", "25:00-26:00", "24:00-25:00", "22:00-24:00", "22:00", "mon-fri", ""])
 def test_what_is_no_window_is_refused(text):
     with pytest.raises(EverupError, match=r"no window|no time of day"):
         parse_windows([text], "UTC")
