@@ -34,7 +34,8 @@ def to_restore(rows: list[Kept], wanted: str | None, release: str | None) -> lis
         rows: all that is, or was, kept.
 
     Raises:
-        EverupError: nothing is meant, nothing is kept of that name, nothing ever was of that release, or several are.
+        EverupError: nothing is meant, nothing is kept of that name, nothing ever was of that release or all of it was purged, or
+            several are kept.
     """
     if wanted is None and release is None:
         raise EverupError(
@@ -54,6 +55,10 @@ def to_restore(rows: list[Kept], wanted: str | None, release: str | None) -> lis
     if wanted is None and all(row.release_version != release for row in rows):
         releases = ", ".join(dict.fromkeys(row.release_version or "no release" for row in kept)) or "none"
         raise EverupError(f"Release '{release}' has dropped nothing that was kept. Something is kept of: {releases}.")
+    theirs = [row for row in rows if row.release_version == release]
+    if wanted is None and all(row.state == PURGED for row in theirs):
+        gone = ", ".join(f"{row.object} at {row.changed_at} by {row.changed_by}" for row in theirs)
+        raise EverupError(f"All that release '{release}' has dropped was purged, and only a backup has it: {gone}.")
     return list(reversed(found))
 
 

@@ -73,6 +73,26 @@ def test_a_release_that_never_dropped_anything_is_a_slip_of_the_pen():
             to_restore(rows, None, release)
 
 
+def test_a_release_that_was_purged_is_not_taken_for_restored():
+    rows = [kept(1, "a", state="purged"), kept(2, "b", state="purged"), kept(3, "c", release="2.5.0")]
+    with pytest.raises(EverupError, match=r"was purged, and only a backup has it: public\.a at t0 by me, public\.b at t0 by me"):
+        to_restore(rows, None, "2.4.0")
+    assert to_restore([*rows, kept(4, "d", state="restored")], None, "2.4.0") == []
+    assert [row.id for row in to_restore([*rows, kept(4, "d")], None, "2.4.0")] == [4]
+
+
+def test_what_nobody_keeps_can_neither_be_restored_nor_purged():
+    for choose in (lambda *asked: to_restore(*asked), lambda *asked: to_purge(*asked, early=False)):
+        for rows, release, said in (
+            ([], None, r"by the name a\. Kept: nothing"),
+            ([kept(1, "b", due=True)], "2.5.0", r"by the name a from release 2\.5\.0\. Kept: public\.b \(1\)"),
+        ):
+            with pytest.raises(EverupError, match=said):
+                choose(rows, "a", release)
+    assert [row.id for row in to_restore([kept(1, "a"), kept(2, "b")], "b", None)] == [2]
+    assert to_purge([kept(1, "b")], None, None, early=False) == []
+
+
 def test_what_is_purged():
     rows = [kept(1, "a", due=True), kept(2, "b"), kept(3, "c", state="restored", due=True)]
     assert [row.id for row in to_purge(rows, None, None, early=False)] == [1]
