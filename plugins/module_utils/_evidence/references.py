@@ -29,11 +29,11 @@ _DEFINITIONS = {
 # What a DROP of these takes with it, nobody has written down.
 _TAKES_MORE = ("SCHEMA", "DATABASE", "OWNED", "EXTENSION", "USER", "ROLE", "LOGIN", "SERVER")
 _NOBODY_NAMES = ("EVENT", "STATISTICS")
-_CODE = {"VIEW": "view", "FUNCTION": "routine", "PROCEDURE": "routine"}
+_CODE = {"VIEW": "view", "MATERIALIZED VIEW": "view", "FUNCTION": "routine", "PROCEDURE": "routine", "ROUTINE": "routine"}
 # SELECT *, t.* or a, *, and neither count(*) nor a product.
 _ALL_COLUMNS = re.compile(r"""(?i)(?:\bselect\s+(?:all\s+|distinct\s+|top\s*\(?\s*\d+\s*\)?\s+)?|[\w\]"`]\s*\.\s*|,\s*)\*""")
 # What takes a name out of its schema.
-_MOVES_AWAY, _TAKES_FROM_ANOTHER = "SET SCHEMA ", "TRANSFER "
+_MOVES_AWAY, _TAKES_FROM_ANOTHER = " SET SCHEMA ", "TRANSFER "
 
 
 def dropped_objects(scripts: list[ScriptFacts]) -> list[Object]:
@@ -58,7 +58,7 @@ def _taken_away(fact: Fact) -> list[Object]:
         return [] if _what(fact) in _TAKES_MORE else _renamed(fact)
     if fact.kind == "drop_other":
         return [] if _what(fact) in (*_TAKES_MORE, *_NOBODY_NAMES) else [Object(_what(fact).lower() or "object", fact.name)]
-    if action.startswith(_MOVES_AWAY):
+    if _MOVES_AWAY in f" {action}":
         return [Object("table", fact.table) if fact.kind == "alter_table" else Object(_kind_of(fact), fact.name)]
     if action.startswith(_TAKES_FROM_ANOTHER):
         return [Object("table", action.removeprefix(_TAKES_FROM_ANOTHER).rpartition("::")[2].strip().lower())]

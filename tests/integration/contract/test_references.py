@@ -164,6 +164,7 @@ def test_a_view_that_is_written_anew_without_the_column_does_not_count(make_worl
         ("DO $$ BEGIN EXECUTE 'DROP TABLE ' || current_setting('my.table'); END $$;", "put together when it runs"),
         ("CALL tidy_up();", "what tidy_up does"),
         ("DROP SCHEMA old CASCADE;", "DROP SCHEMA"),
+        ("ALTER SCHEMA public RENAME TO attic;", "a new name for SCHEMA public"),
     ],
 )
 def test_a_script_that_nobody_can_read_is_not_known(make_world, script, why):
@@ -247,6 +248,16 @@ LOOKALIKES = {
         ["CREATE FUNCTION p() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM legacy'"],
         "CREATE TABLE IF NOT EXISTS legacy (id int); DROP TABLE legacy;",
         "routine public.p refers to table legacy",
+    ),
+    "table that goes to another schema": (
+        ["CREATE SCHEMA attic", "CREATE FUNCTION p() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM legacy'"],
+        "ALTER TABLE legacy SET SCHEMA attic;",
+        "routine public.p refers to table legacy",
+    ),
+    "function that goes to another schema": (
+        ["CREATE SCHEMA attic", FUNCTION.format("f(x int)", "1"), FUNCTION.format("p()", "f(1)")],
+        "ALTER FUNCTION f(int) SET SCHEMA attic;",
+        "routine public.p refers to routine f",
     ),
     "table of another schema that the script makes": (
         ["CREATE SCHEMA audit", FUNCTION.format("f(x int)", USES)],
