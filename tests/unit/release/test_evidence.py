@@ -309,6 +309,47 @@ def test_what_stands_beside_an_approval_is_told():
     assert closed(facts, replace(ALL, approvals=3))["approval"][1].count(";") == 1
 
 
+def test_a_ledger_of_before_that_tells_less_is_enough():
+    told = good()
+    silent = replace(told, events=({**told.events[0], "detail": {}}, *told.events[1:]))
+    assert closed(silent) == {}
+    assert set(closed(replace(silent, controller_now=NOW.timestamp() - 3600))) == {"usage", "soak", "window"}
+    assert set(closed(replace(told, events=()))) == {"approval"}
+
+
+def test_a_soak_ends_to_the_second():
+    for rest, is_open in ((0, True), (1, False)):
+        rolled = NOW - DAY + timedelta(seconds=rest)
+        found = closed(replace(good(), release={**good().release, "rolled_at": text(rolled)}, events=good().events[1:]))
+        assert ("soak" not in found) == is_open, found
+
+
+def test_a_pool_that_nobody_can_list_has_no_strangers():
+    flagged = PoolAnswer("api", ("web1",), {"flag": ("web1", "old7")}, (), False, RUN)
+    assert closed(replace(good(), pools=(*good().pools, flagged))) == {}
+
+
+def test_a_proof_is_as_long_as_people_read():
+    many = connected(good(), *(Session(str(number), "shop 2.3.9") for number in range(13)))
+    assert closed(many)["sessions"][1].endswith("'shop 2.3.9' and 3 more")
+    few = connected(good(), *(Session(str(number), "shop 2.3.9") for number in range(10)))
+    assert closed(few)["sessions"][1].endswith("'shop 2.3.9'")
+    long = closed(replace(good(), references=("x" * 3000,)))["references"][1]
+    assert (len(long), long[-5:]) == (2004, "x ...")
+    assert closed(replace(good(), references=("x" * 2000,)))["references"][1] == "x" * 2000
+
+
+def test_who_was_left_out_is_counted():
+    def proof(*sessions):
+        facts = replace(good(), sessions=sessions)
+        return next(gate.proof for gate in judge(facts, ALL) if gate.name == "sessions")
+
+    ours, theirs = Session("8", "everup.deploy"), Session("7", "shop 2.4.0")
+    assert proof(ours) == "nobody else is connected; 1 of everup's own or in contract_session_ignore"
+    assert proof(theirs) == "1 session(s), each of 2.4.0 or newer"
+    assert proof(ours, theirs, ours).endswith("newer; 2 of everup's own or in contract_session_ignore")
+
+
 def test_what_does_not_apply_is_told_and_stands_open():
     def gate(name, facts, policy=ALL):
         return next(one for one in judge(facts, policy) if one.name == name)
