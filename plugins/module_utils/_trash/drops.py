@@ -103,7 +103,9 @@ def _behind_others(statement: Statement, lexis: Lexis) -> Reading | None:
     for place, word in enumerate(words[:-2]):
         if word == "DROP" and (words[place + 1] in _KINDS or words[place + 1] == "COLUMN") and words[place + 2] != "#":
             why = "it does not stand alone in its batch: write DROP ... IF EXISTS between two lines GO"
-            return Reading(refusal=why, whole=f"what the batch drops by {' '.join(words[place : place + 3])}")
+            return Reading(
+                refusal=why, whole=f"what the batch drops by {' '.join(words[place : place + 2])} {found[place + 2].text}"
+            )
     return None
 
 

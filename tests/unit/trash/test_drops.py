@@ -3,7 +3,7 @@
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import engine_class
 from ansible_collections.everup.deploy.plugins.module_utils._db.script import parse_script
-from ansible_collections.everup.deploy.plugins.module_utils._trash.drops import names_dropped, read_drops
+from ansible_collections.everup.deploy.plugins.module_utils._trash.drops import names_dropped, plain, read_drops
 
 
 def read(engine, text):
@@ -105,3 +105,36 @@ def test_the_names_of_what_others_may_be_made_of():
     assert names('DROP TYPE IF EXISTS a.mood, "Other" CASCADE') == {"mood", "other"}
     assert names("DROP FUNCTION f(int), g()") == {"f", "g"}
     assert names("DROP TABLE t") == set()
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [('"a""b"', 'a"b'), ("`a``b`", "a`b"), ("[a]]b]", "a]b"), ("a", "a"), ('"', '"'), ("[a", "[a"), ('""', ""), ('a"', 'a"')],
+)
+def test_a_name_without_its_quotes(part, found):
+    assert plain(part) == found
+
+
+def test_if_exists_stands_for_all_that_a_statement_does():
+    alone = read("postgresql", "ALTER TABLE IF EXISTS a DROP COLUMN b")
+    assert (alone.refusal, alone.rest, alone.drops[0].if_exists) == ("", "", False)
+    several = read("postgresql", "ALTER TABLE IF EXISTS a DROP COLUMN b, ADD COLUMN c int")
+    assert several.refusal == "IF EXISTS stands for other changes as well"
+    sure = read("postgresql", "ALTER TABLE a DROP COLUMN b, ADD COLUMN c int")
+    assert (sure.refusal, sure.rest) == ("", "ALTER TABLE a ADD COLUMN c int")
+    first = read("postgresql", "ALTER TABLE IF EXISTS a DROP COLUMN b CASCADE, ADD COLUMN c int")
+    assert first.refusal == "CASCADE takes along what depends on it"
+
+
+def test_a_column_whose_name_is_a_word_of_others():
+    assert dropped("postgresql", "ALTER TABLE a DROP COLUMN identity") == [("column", "a", "identity", None)]
+    assert read("mariadb", "ALTER TABLE a DROP DEFAULT") is None
+
+
+def test_only_sql_server_has_a_drop_in_the_middle_of_a_batch():
+    text = "IF OBJECT_ID('a') IS NOT NULL DROP TABLE a"
+    assert "it does not stand alone in its batch" in read("sqlserver", text).refusal
+    assert read("sqlserver", text).whole == "what the batch drops by DROP TABLE a"
+    assert read("sqlserver", "IF OBJECT_ID('a') IS NOT NULL drop column_of_mine") is None
+    assert read("mariadb", "DELETE FROM a WHERE b = 'x'") is None
+    assert read("sqlserver", "SELECT 1 AS [DROP], 2 AS [TABLE], 3 AS a") is None
