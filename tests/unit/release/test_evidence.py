@@ -418,3 +418,38 @@ def test_a_pattern_of_the_users_lets_newer_versions_in_and_no_older():
     assert closed(connected(good(), Session("9", "shop 2.5.0")), policy) == {}
     assert closed(connected(good(), Session("9", "shop 2.3.0")), policy)["sessions"][0] is False
     assert closed(connected(good(), Session("9", "shop dev")), policy)["sessions"][0] is None
+
+
+def test_each_object_is_judged_by_its_own_counter():
+    other = "column orders.note"
+
+    def of_other(moment, uses):
+        return replace(reading(moment, uses), object=other)
+
+    facts = replace(good(), drops=(COLUMN, other))
+    unused = replace(
+        facts,
+        readings=(*facts.readings, of_other(NOW, 900)),
+        snapshots=(*facts.snapshots, of_other(NOW - 8 * DAY, 900), of_other(NOW - DAY, 900)),
+    )
+    assert closed(unused) == {}
+    used = replace(unused, readings=(*facts.readings, of_other(NOW, 901)))
+    assert closed(used)["usage"][1].startswith(f"{other} was used 1 time(s)")
+    unread = closed(replace(unused, readings=facts.readings))["usage"]
+    assert unread == (None, f"use of {other} is not known: no counter of it was read")
+
+
+def test_a_clock_that_went_back_before_the_roll_out_ended_is_nobodys_doubt():
+    first = good()
+    early = event(0, "release_opened", NOW + 30 * DAY)
+    assert closed(replace(first, events=(early, *first.events))) == {}
+
+
+def test_only_hosts_that_serve_say_since_when_all_do():
+    gone = member(good(), "web7", state="rolled_back", changed_at=text(NOW - timedelta(hours=1)))
+    assert closed(gone) == {}
+
+
+def test_how_much_of_a_soak_is_left():
+    facts = replace(good(), release={**good().release, "rolled_at": text(NOW - DAY / 2)})
+    assert "has 43200 s left" in closed(facts)["soak"][1]
