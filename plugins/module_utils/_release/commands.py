@@ -16,7 +16,6 @@ from .._moments import parse_time
 from . import downtime as measured
 from . import guard as guard_rules
 from . import lease, states
-from .budget import parse_budget
 from .gates import refusal
 from .report import read_report
 from .store import Store
@@ -215,8 +214,7 @@ def release_info(params: dict, check_mode: bool = False) -> dict:
         events, lease, soak_seconds_left, next_step, downtime (what probes have measured, and what is left of the budget).
     """
     empty = {"ledger": False, "releases": [], "release": None, "members": {}, "events": [], "lease": None, "next_step": None}
-    empty["downtime"] = {"runs": [], "budget": None}
-    parse_budget(params["budget"])
+    empty["downtime"] = {"runs": [], "budget": measured.unspent(params["budget"])}
     with _store(params, create=False) as store:
         if not store.ledger.exists():
             return empty

@@ -138,6 +138,16 @@ def _moments(run: Mapping) -> dict:
     }
 
 
+def unspent(budget: str) -> Optional[dict]:
+    """Return what is left of a budget where no ledger is there yet: all of it; None where none is set.
+
+    Raises:
+        EverupError: the text is no budget.
+    """
+    parsed = parse_budget(budget)
+    return parsed and {"budget": budget, **spend(parsed, [], 0.0)}
+
+
 def told(downtime: Downtime, release: Mapping | None, budget: str) -> dict:
     """Return what a person wants to know: the runs of a release, without their buckets, and what is left of the budget."""
     runs = downtime.runs(release["id"]) if release else []

@@ -70,6 +70,14 @@ def test_a_ledger_of_an_earlier_version_is_read(db, now):
 
 
 @pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_the_first_release_of_a_database_has_its_whole_budget(db):
+    left = db.release_info(budget="1m per 1d")["downtime"]["budget"]
+    assert (left["spent_ms"], left["left_ms"], left["enough_at"]) == (0, 60_000, None)
+    assert db.release_info()["downtime"]["budget"] is None
+    assert db.tables() == set()
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_it_runs_in_the_tasks_own_process(db, tmp_path):
     options = {**db.options, "version": "2.4.0", "report": a_report(1e9, [[0.5, 1.0]])}
     done = run_task(tmp_path, "availability_record", options, "-vvv", "--diff")
