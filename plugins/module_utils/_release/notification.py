@@ -8,24 +8,30 @@ from .._errors import EverupError
 from .states import next_step
 
 
-def notification(release: dict, form: str = "json") -> dict:
+def notification(release: dict, form: str = "json", error: str = "") -> dict:
     """Return the body of a webhook that tells in which state a release is.
+
+    A run can end with an error and leave the release as it was, such as a contract that is refused: then both are told.
 
     Parameters:
         release: its row in the ledger, as the module ``release`` returns it.
         form: ``json`` (version, state, since, reason, opened_by, next_step, text), ``slack`` (an incoming webhook's ``text``)
             or ``teams`` (an adaptive card, as a workflow of Teams takes it).
+        error: why the run ended with an error, empty where it did not.
 
     Raises:
         EverupError: there is no such form.
     """
     if form not in _FORMS:
         raise EverupError(f"A webhook's format is '{form}': it must be one of {', '.join(_FORMS)}.")
-    return _FORMS[form](release)
+    return _FORMS[form](release if release["state"] == "failed" or not error else {**release, "reason": error, "stays": True})
 
 
 def _title(release: dict) -> str:
-    return f"Release {release['version']} is {release['state'].replace('_', ' ')}"
+    state = release["state"].replace("_", " ")
+    if release.get("stays"):
+        return f"A run for release {release['version']} ended with an error, it is {state} as before"
+    return f"Release {release['version']} is {state}"
 
 
 def _next(release: dict) -> str:

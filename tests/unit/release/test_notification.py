@@ -46,6 +46,15 @@ def test_teams_gets_a_card_without_empty_facts() -> None:
     json.dumps(attachment)
 
 
+@pytest.mark.parametrize("form", ["json", "slack", "teams"])
+def test_a_run_that_leaves_the_release_as_it_was_tells_its_error(form) -> None:
+    rolled = {**FAILED, "state": "rolled", "reached": "rolled", "reason": None, "rolled_at": "T1"}
+    refused = json.dumps(notification(rolled, form, "the soak has 2 h left"))
+    assert "the soak has 2 h left" in refused
+    assert "A run for release 2.4.0 ended with an error, it is rolled as before" in refused
+    assert notification(FAILED, form, "another word for it") == notification(FAILED, form)
+
+
 def test_an_unknown_form_is_named() -> None:
     with pytest.raises(EverupError, match="format is 'carrier pigeon': it must be one of json, slack, teams"):
         notification(FAILED, "carrier pigeon")
