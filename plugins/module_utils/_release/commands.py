@@ -12,7 +12,7 @@ from .._db.ledger import Ledger, Names
 from .._db.script import parse_duration
 from .._db.who import whoami
 from .._errors import EverupError
-from .._moments import parse_time
+from .._moments import in_words, parse_time
 from . import downtime as measured
 from . import guard as guard_rules
 from . import lease, states
@@ -105,7 +105,7 @@ def _check_soak(store: Store, params: dict) -> None:
     if left is not None and left > 0:
         raise EverupError(
             f"Release {params['version']} serves all traffic since {release['rolled_at']}; its soak of {params['soak']} has "
-            f"{left:.0f} s left. Run everup.deploy.contract again after that.",
+            f"{in_words(left)} left. Run everup.deploy.contract again after that.",
             soak_seconds_left=left,
         )
 

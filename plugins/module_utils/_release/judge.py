@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .._errors import EverupError
-from .._moments import parse_time
+from .._moments import in_words, parse_time
 from .evidence import Facts, Gate, HostAnswer, Policy, Session
 from .gates import GATES
 from .usage import Reading, watch
@@ -322,11 +322,10 @@ def _soak(facts: Facts, policy: Policy) -> Gate:
         return Gate("soak", None, doubt, "mend the clock, or wait for another soak and override this gate")
     served = (parse_time(facts.now) - parse_time(since)).total_seconds()
     if served < seconds:
-        proof = (
-            f"Release {facts.version} serves all traffic since {since}; its soak of {written} has {seconds - served:.0f} s left"
-        )
+        left = in_words(seconds - served)
+        proof = f"Release {facts.version} serves all traffic since {since}; its soak of {written} has {left} left"
         return Gate("soak", False, proof, "run everup.deploy.contract again after that")
-    return Gate("soak", True, f"every host is ready since {since}, {served:.0f} s ago; asked for were {written}")
+    return Gate("soak", True, f"every host is ready since {since}, {in_words(served)} ago; asked for were {written}")
 
 
 def _window(facts: Facts, policy: Policy) -> Gate:

@@ -382,6 +382,11 @@ def test_two_approvals_are_of_two_people():
     assert closed(HARMLESS["a second approval"](facts), replace(ALL, approvals=2)) == {}
 
 
+def test_what_is_left_of_a_soak_is_told_in_words():
+    late = TROUBLES["a soak that is not over"][2](good())
+    assert "its soak of 24h has 12 h left" in closed(late)["soak"][1]
+
+
 def test_no_soak_asks_no_clock():
     assert closed(TROUBLES["a clock that has gone back"][2](good()), Policy(gates=("soak",), soak=(0.0, "0s"))).keys() == {
         "usage"
