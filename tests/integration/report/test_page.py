@@ -57,7 +57,8 @@ def a_report(hosts: int) -> dict:
         "bucket_s": 1,
         "buckets": buckets,
         "down": [[300, 303.2]],
-        "rate": 10,
+        "rate": 10.0,
+        "write_rate": 1.0,
         "definition": "What counts as down.",
         "latency": {"before": latency, "during": latency, "after": latency},
     }
@@ -111,13 +112,13 @@ def a_report(hosts: int) -> dict:
         ],
         "gates": [
             {"name": "hosts", "state": "yes", "override": "", "proof": HOSTILE},
-            {"name": "usage", "state": "not known", "override": HOSTILE, "proof": "no history"},
+            {"name": "usage", "state": "not known, overridden", "override": HOSTILE, "proof": "no history"},
         ],
         "overrides": [{"at": at(day), "who": "ann@c1", "subject": "usage", "reason": HOSTILE}],
         "probes": [
             {
                 "run": "r",
-                "target": ["http://shop.example.com/"],
+                "target": ["http://shop.example.com/", "PUT http://shop.example.com/probe"],
                 "started_at": at(0),
                 "ended_at": at(700),
                 "requests": 7000,
@@ -136,7 +137,16 @@ def a_report(hosts: int) -> dict:
                 "state": "dropped",
                 "dropped_at": at(day),
                 "purge_after": at(3 * day),
-            }
+            },
+            {
+                "script": "0008",
+                "kind": "table",
+                "object": "old_tags",
+                "kept_as": "everup_trash.old_tags__2_0_0",
+                "state": "restored",
+                "dropped_at": at(day),
+                "purge_after": at(5 * day),
+            },
         ],
         "events": [
             {"id": 1, "at": at(0), "who": "ann@c1", "what": "release_opened", "subject": HOSTILE, "detail": {"reason": HOSTILE}}
@@ -208,6 +218,18 @@ def test_a_version_that_a_host_tells_is_a_text_too() -> None:
     told["hosts"][0]["version_before"] = HOSTILE
     for suffix in ("md", "html"):
         assert not re.search(r"(?<!\\)<img", render_report(told, str(TEMPLATES / f"report.{suffix}.j2")))
+
+
+def test_what_is_told_was_so() -> None:
+    report = a_report(3)
+    report["gates"][1]["override"] = "a reason"
+    html, written = (render_report(report, str(TEMPLATES / f"report.{form}.j2")) for form in ("html", "md"))
+    assert "http://shop.example.com/ (10 times a second), PUT http://shop.example.com/probe (1 times a second)." in html
+    assert "<td>not known, overridden: a reason</td>" in html
+    assert "| not known, overridden: a reason |" in written
+    for page in (html, written):
+        assert "2026-11-23 12:00" in page, "until when what is kept stays"
+        assert "2026-11-25" not in page, "what is restored is not purged"
 
 
 def test_json_is_the_report() -> None:
