@@ -52,13 +52,14 @@ def a_report(hosts: int) -> dict:
     """A release of many hosts with everything that a report can have, contracted a day later."""
     day = 86_400
     buckets = [[second, 10, 1 if 300 <= second < 303 else 0, 5.0, 14.0 + second % 7, 30.0] for second in range(700)]
-    latency = {"requests": 100, "p50_ms": 5.0, "p95_ms": 9.0, "p99_ms": 14.0, "max_ms": None}
+    latency = {"requests": 100, "failed": 3, "p50_ms": 5.0, "p95_ms": 9.0, "p99_ms": 14.0, "max_ms": None}
     detail = {
         "bucket_s": 1,
         "buckets": buckets,
         "down": [[300, 303.2]],
         "rate": 10.0,
         "write_rate": 1.0,
+        "reasons": {"HTTP 503": 1, HOSTILE: 2},
         "definition": "What counts as down.",
         "latency": {"before": latency, "during": latency, "after": latency},
     }
@@ -225,6 +226,8 @@ def test_what_is_told_was_so() -> None:
     report["gates"][1]["override"] = "a reason"
     html, written = (render_report(report, str(TEMPLATES / f"report.{form}.j2")) for form in ("html", "md"))
     assert "http://shop.example.com/ (10 times a second), PUT http://shop.example.com/probe (1 times a second)." in html
+    assert "onerror=alert(1)&gt; | _no_ `disk`: 2, HTTP 503: 1), 3.2 s down" in html
+    assert '<td class="number">100</td><td class="number">3</td>' in html
     assert "<td>not known, overridden: a reason</td>" in html
     assert "| not known, overridden: a reason |" in written
     for page in (html, written):
