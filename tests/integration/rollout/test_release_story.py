@@ -324,6 +324,7 @@ def test_contract_runs_once_every_host_serves_the_version(deploy):
     settings = {"contract_soak": "1s", "contract_approvals": 1}
     run = deploy.run("everup.deploy.contract", "-e", json.dumps(settings))
     assert run.code == 0, run.output[-4000:]
+    assert ": kept for at least 30d, everup.deploy.restore brings it back" in run.flat
     assert deploy.state() == "contracted"
     (told,) = [event["detail"] for event in deploy.ledger()["events"] if event["what"] == "contract_evidence"][-1:]
     assert (told["passes"], {gate["passes"] for gate in told["gates"]}) == (True, {True})
