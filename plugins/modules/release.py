@@ -69,7 +69,8 @@ options:
   plan_hash:
     description:
       - Hash of the expand plan that was carried out.
-      - With O(action=approve), hash of the contract plan that is approved; the approval is of no other.
+      - With O(action=approve), where it is required, hash of the contract plan that is approved, as
+        M(everup.deploy.contract_evidence_info) returns it; the approval is of no other.
     type: str
   approver:
     description: With O(action=approve), who approves; by default user and host of the process.
@@ -128,6 +129,7 @@ EXAMPLES = r"""
     version: 2.4.0
     approver: ann@example.com
     reason: Seen the reports of two weeks
+    plan_hash: "{{ evidence.plan_hash }}"
     login_db: /srv/shop/shop.sqlite
 """
 

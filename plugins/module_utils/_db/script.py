@@ -21,8 +21,8 @@ _BOMS = (
 _DIRECTIVE = re.compile(r"(?i)--\s*everup\s*:\s*(?P<body>.*)$")
 _WRITTEN_DIRECTIVE = re.compile(r"(?i)--\s*everup\s*:")
 _PLACEHOLDER = re.compile(r"\$\$\{|\$\{(?P<name>[^}\n]*)\}|\$\{")
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?$")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d|w)?")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, None: 1.0}
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,14 @@ def mask(message: str, text: str, placeholders: dict) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Return seconds of '250ms', '2s', '5m', '1h' or a bare number of seconds.
+    """Return seconds of '250ms', '2s', '5m', '1h', '7d', '4w' or a bare number of seconds.
 
     Raises:
         ValueError: the text is none of these.
     """
-    match = _DURATION.match(str(text).strip())
+    match = _DURATION.fullmatch(str(text).strip())
     if not match:
-        raise ValueError(f"'{text}' is no duration: write it as 250ms, 2s, 5m or 1h")
+        raise ValueError(f"'{text}' is no duration: write it as 250ms, 2s, 5m, 1h, 7d or 4w")
     return float(match.group("number")) * _UNIT_SECONDS[match.group("unit")]
 
 

@@ -102,6 +102,7 @@ class Gatherer:
             "snapshots": tuple(read_snapshots(self.project.ledger)),
         }
         facts["now"], facts["controller_now"] = store.now(), time.time()
+        facts.update(self._drops())
         wanted = required_gates(Facts(**facts), policy)
         problems: dict[str, str] = {}
 
@@ -135,25 +136,29 @@ class Gatherer:
                 found[(session.session, session.program)] = session
         return tuple(found.values())
 
+    def _drops(self) -> dict:
+        """Return what the scripts take away; the gates that need it say why it cannot be known."""
+        try:
+            return {"drops": tuple(map(str, self.objects())), "unread": tuple(unread_places(self.scripts()))}
+        except EverupError as error:
+            return {"unread": (" ".join(str(error).split()),)}
+
     def _references(self) -> dict:
         scripts, objects = self.scripts(), self.objects()
-        facts = {"drops": tuple(map(str, objects)), "unread": tuple(unread_places(scripts))}
         if not objects:
-            return facts
+            return {}
         modules, home = self.witness.modules(), self.witness.home()
         return {
-            **facts,
             "references": tuple(still_referring(objects, self.witness.edges(), modules, scripts, home)),
             "hidden": tuple(hidden_modules(modules, scripts, home)),
         }
 
     def _usage(self) -> dict:
-        scripts, objects = self.scripts(), self.objects()
-        facts = {"drops": tuple(map(str, objects)), "unread": tuple(unread_places(scripts))}
+        objects = self.objects()
         if not self.witness.has_counters:
-            return {**facts, "readings": None}
+            return {"readings": None}
         now = self.db.query(f"SELECT {self.db.now()} AS now")[0]["now"]
-        return {**facts, "readings": tuple(readings_of(self.witness.counts(objects, self.own_statements()), now))}
+        return {"readings": tuple(readings_of(self.witness.counts(objects, self.own_statements()), now))}
 
     def _backfills(self) -> tuple:
         findings = contract_gate(self.project.ledger, self.project.backfills, self.pending)
@@ -161,12 +166,16 @@ class Gatherer:
         return sum(backfill.version in versions for backfill in self.project.backfills), tuple(findings)
 
     def _assertions(self) -> tuple:
-        """Return how many passed, and what each other says; suites in the database change it, and are not for here."""
+        """Return how many passed, and which did not.
+
+        What the rows hold is of no use to the gate, and must not get into the ledger. Suites in the database change it, and are
+        not for here.
+        """
         try:
             found = run_assertions({**self.params, "suites": False, "junit": ""}, check_mode=True)
         except EverupError as error:
             found = error.details
             if "results" not in found:
                 raise
-        failed = tuple(f"{one['name']}: {one['failure']}" for one in found["results"] if one["failure"])
+        failed = tuple(f"{one['name']}: {one['failure'].partition(': ')[0]}" for one in found["results"] if one["failure"])
         return found["passed"], failed

@@ -13,9 +13,7 @@ from .._errors import EverupError
 from .._moments import in_words, union
 
 ON_BUDGET = ("stop", "rollback", "warn")
-_LONG_UNITS = {"d": 86400.0, "w": 7 * 86400.0}
 _LONGEST_WINDOW = 3650 * 86400.0
-_LONG = re.compile(r"(\d+(?:\.\d+)?)([dw])")
 _PER = re.compile(r"\s*(\S+)\s+per\s+(\S+)\s*")
 
 # A prober writes each second; a busy machine may let it wait.
@@ -31,21 +29,6 @@ class Budget(NamedTuple):
     window: float
 
 
-def parse_time_span(text: str) -> float:
-    """Return the seconds of '250ms', '2s', '5m', '1h', '7d' or '4w'.
-
-    Raises:
-        ValueError: the text is none of these.
-    """
-    long = _LONG.fullmatch(str(text).strip())
-    if long:
-        return float(long.group(1)) * _LONG_UNITS[long.group(2)]
-    try:
-        return parse_duration(text)
-    except ValueError:
-        raise ValueError(f"'{text}' is no duration: write it as 10s, 30m, 1h, 7d or 4w") from None
-
-
 def parse_budget(text: str) -> Optional[Budget]:
     """Return the budget of a text such as '30m per 7d', None of an empty one.
 
@@ -58,7 +41,7 @@ def parse_budget(text: str) -> Optional[Budget]:
     if not match:
         raise EverupError(f"availability_budget is '{text}': write it as '30m per 7d', so much downtime in any so long a time.")
     try:
-        budget = Budget(*(parse_time_span(part) for part in match.groups()))
+        budget = Budget(*(parse_duration(part) for part in match.groups()))
     except ValueError as error:
         raise EverupError(f"availability_budget is '{text}': {error}.") from None
     if budget.window <= 0 or budget.allowed >= budget.window:
@@ -77,7 +60,7 @@ def parse_bound(text: str) -> Optional[float]:
     if not str(text if text is not None else "").strip():
         return None
     try:
-        return parse_time_span(text)
+        return parse_duration(text)
     except ValueError as error:
         raise EverupError(f"availability_bound is '{text}': {error}.") from None
 

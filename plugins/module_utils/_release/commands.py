@@ -142,6 +142,8 @@ def _approve(store: Store, params: dict, check_mode: bool = False) -> dict:
     reason = (params["reason"] or "").strip()
     if not reason:
         raise EverupError("reason is missing: say why the contract may run, it is kept with the approval.")
+    if not params["plan_hash"]:
+        raise EverupError("plan_hash is missing: an approval is of the scripts that contract_evidence_info gives the hash of.")
     approver = params["approver"].strip() or whoami()
     is_news = store.approve(params["version"], approver, reason, params["plan_hash"], check_mode)
     release = store.find(params["version"])

@@ -54,9 +54,11 @@ def check_policy(policy: Policy) -> None:
 def required_gates(facts: Facts, policy: Policy) -> list[str]:
     """Return the gates that must be open, in their order.
 
-    A window, approvals or snapshots of the counters are only there where somebody wants them heeded.
+    A window, approvals or snapshots that have counted what is dropped are only there where somebody wants them heeded.
     """
-    counted = any(reading.uses is not None for reading in facts.snapshots)
+    counted = any(
+        reading.uses is not None and (bool(facts.unread) or reading.object in facts.drops) for reading in facts.snapshots
+    )
     more = {"window": policy.windows, "approval": policy.approvals > 0, "usage": counted}
     return [name for name in GATES if name in policy.gates or more.get(name)]
 
@@ -344,8 +346,8 @@ def _approval(facts: Facts, policy: Policy) -> Gate:
     wanted = max(1, policy.approvals)
     ended = _rolled_event(facts)
     given = [event for event in facts.events if event["what"] == "release_approved"]
-    fresh = [event for event in given if ended is None or event["id"] > ended["id"]]
-    fitting = [event for event in fresh if event["detail"].get("plan_hash") in (None, "", facts.plan_hash)]
+    fresh = [event for event in given if ended is not None and event["id"] > ended["id"]]
+    fitting = [event for event in fresh if event["detail"].get("plan_hash") == facts.plan_hash]
     names = list({str(event["subject"]).strip().casefold(): event["subject"] for event in fitting}.values())
     if len(names) >= wanted:
         said = "; ".join(f"{event['subject']} at {event['at']}: {event['detail'].get('reason')}" for event in fitting)

@@ -39,7 +39,8 @@ def to_restore(rows: list[Kept], wanted: str | None, release: str | None) -> lis
     """
     if wanted is None and release is None:
         raise EverupError(
-            "object or release_version is missing: what is to be restored? The module trash_info lists what is kept."
+            "object or release_version is missing: what is to be restored? Say -e trash_object=NAME or "
+            "-e release_version=VERSION; the playbook everup.deploy.trash and the module trash_info list what is kept."
         )
     kept = [row for row in rows if row.state == DROPPED]
     found = matching(kept, wanted, release)
@@ -78,7 +79,9 @@ def to_purge(rows: list[Kept], wanted: str | None, release: str | None, early: b
     waiting = [row for row in found if not row.due and not early]
     if wanted is not None and waiting:
         until = "; ".join(f"{row.object} until {row.purge_after}" for row in waiting)
-        raise EverupError(f"Not due yet: {until}. Nothing was purged. Wait, or purge it all the same with early=true.")
+        raise EverupError(
+            f"Not due yet: {until}. Nothing was purged. Wait, or purge it all the same with early=true (-e trash_early=true)."
+        )
     return [row for row in reversed(found) if row not in waiting]
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from .._db.ledger import Ledger
@@ -17,7 +16,6 @@ from .manifest import Manifest
 # Beside them, where schema changes do not roll back, what a run is just doing with an object: settled by asking the catalog.
 DROPPED, RESTORED, PURGED = "dropped", "restored", "purged"
 DROPPING, RESTORING, PURGING = "dropping", "restoring", "purging"
-_DAYS = re.compile(r"([0-9]+(?:\.[0-9]+)?)d")
 _LONGEST_KEPT = 36500 * 86400.0
 _COLUMNS = "id, release_version, script, kind, object, kept_as, manifest, state, dropped_at, purge_after, changed_at, changed_by"
 
@@ -141,12 +139,10 @@ def keep_seconds(text: str) -> float:
     Raises:
         EverupError: it is none, or longer than anybody keeps anything.
     """
-    whole = str(text).strip()
-    days = _DAYS.fullmatch(whole)
     try:
-        seconds = float(days.group(1)) * 86400 if days else parse_duration(whole)
+        seconds = parse_duration(text)
     except ValueError:
-        raise EverupError(f"purge_after is '{text}': write it as 30d, 12h, 90m or 10s.") from None
+        raise EverupError(f"purge_after is '{text}': write it as 30d, 4w, 12h, 90m or 10s.") from None
     if seconds > _LONGEST_KEPT:
         raise EverupError(f"purge_after is '{text}': it can be 36500d at most.")
     return seconds

@@ -39,12 +39,20 @@ def test_an_approval_is_kept_by_name_and_is_news_once(rolled):
     assert rolled.db.release("approve", VERSION, **approve)["changed"] is True
 
 
+def test_a_failed_assertion_says_how_many_rows_and_not_whose(rolled):
+    rolled.db.write("0001_mail.sql", "SELECT 'ann@example.com' AS mail", "tests")
+    found = rolled.gate("assertions", gates=["assertions"])
+    assert (found["state"], found["proof"]) == ("no", "tests/0001_mail.sql:1: 1 row(s) that should not be there")
+
+
 def test_an_approval_needs_a_reason_and_a_release_that_is_rolled_out(rolled):
     with pytest.raises(EverupError, match="reason is missing"):
         rolled.db.release("approve", VERSION, approver="ann", reason=" ")
+    with pytest.raises(EverupError, match="plan_hash is missing"):
+        rolled.db.release("approve", VERSION, approver="ann", reason="x")
     rolled.db.release("advance", VERSION, to="rolling", token=rolled.token)
     with pytest.raises(EverupError, match="can be approved once it is rolled out"):
-        rolled.db.release("approve", VERSION, approver="ann", reason="x")
+        rolled.db.release("approve", VERSION, approver="ann", reason="x", plan_hash="h")
 
 
 def test_the_gate_takes_approvals_of_these_scripts_alone(rolled):

@@ -59,13 +59,23 @@ def test_bytes_that_are_no_text(data, start, what):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("250ms", 0.25), ("2s", 2), ("1.5m", 90), ("24h", 86400), ("7", 7), (" 3s ", 3), ("0", 0)],
+    [
+        ("250ms", 0.25),
+        ("2s", 2),
+        ("1.5m", 90),
+        ("24h", 86400),
+        ("7", 7),
+        (" 3s ", 3),
+        ("0", 0),
+        ("7d", 604_800),
+        ("2w", 1_209_600),
+    ],
 )
 def test_durations(text, expected):
     assert parse_duration(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "2 s", "-1s", "1d", "s", "2s5", "1e3", "1.s"])
+@pytest.mark.parametrize("text", ["", "2 s", "-1s", "1y", "s", "2s5", "1e3", "1.s", "٣s", "1s\n1s"])
 def test_no_durations(text):
     with pytest.raises(ValueError, match="is no duration"):
         parse_duration(text)

@@ -56,7 +56,7 @@ def test_a_budget(text, expected):
     [
         ("30m", "write it as '30m per 7d'"),
         ("30m / 7d", "write it as '30m per 7d'"),
-        ("soon per 7d", "'soon' is no duration: write it as 10s, 30m, 1h, 7d or 4w"),
+        ("soon per 7d", "'soon' is no duration: write it as 250ms, 2s, 5m, 1h, 7d or 4w"),
         ("30m per 7x", "'7x' is no duration"),
         ("-1m per 7d", "'-1m' is no duration"),
         ("7d per 7d", "must be shorter"),

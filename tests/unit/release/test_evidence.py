@@ -158,6 +158,12 @@ TROUBLES = {
     ),
     "an hour outside of the window": ("window", False, lambda f: replace(jumped(f, DAY / 3), controller_now=None)),
     "an approval of another plan": ("approval", False, lambda f: replace(f, plan_hash="other")),
+    "an approval of no plan": (
+        "approval",
+        False,
+        lambda f: replace(f, events=(f.events[0], event(2, "release_approved", NOW, "ann", reason="fine", plan_hash=None))),
+    ),
+    "an approval, and no word of the roll-out's end": ("approval", False, lambda f: replace(f, events=f.events[1:])),
     "an approval from before the roll-out": (
         "approval",
         False,
@@ -276,6 +282,9 @@ def test_a_gate_that_was_not_asked_for_is_judged_where_somebody_wants_it_heeded(
     assert {"window", "approval"} < set(required_gates(facts, replace(basic, windows=("02:00-03:00",), approvals=1)))
     untold = replace(facts, snapshots=(reading(NOW, None),))
     assert "usage" not in required_gates(untold, basic)
+    of_others = replace(good(), drops=("column orders.note",))
+    assert "usage" not in required_gates(of_others, basic)
+    assert "usage" in required_gates(replace(of_others, unread=("contract/9.sql:1: EXECUTE x",)), basic)
 
 
 @pytest.mark.parametrize("same", ["Ann", " ann "])
@@ -457,4 +466,4 @@ def test_only_hosts_that_serve_say_since_when_all_do():
 
 def test_how_much_of_a_soak_is_left():
     facts = replace(good(), release={**good().release, "rolled_at": text(NOW - DAY / 2)})
-    assert "has 43200 s left" in closed(facts)["soak"][1]
+    assert "has 12 h left" in closed(facts)["soak"][1]
