@@ -128,7 +128,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Starts and ends nothing. The figures are read for real.
+    details: Starts and ends nothing. The figures are read for real, and each URL that is read is asked once where it would start.
   diff_mode:
     support: full
 seealso:
@@ -170,6 +170,20 @@ silent_s:
   description: For how many seconds the process that runs has written nothing, which is about one while all is well.
   type: float
   returned: success, and nothing where none runs
+unanswered:
+  description:
+    - The URLs that are read and did not answer well before anything had begun, each with the reason.
+    - They are asked once when a measurement begins, and in check mode when one would.
+  type: list
+  elements: dict
+  returned: with O(state=started)
+  contains:
+    url:
+      description: What was asked, without query.
+      type: str
+    reason:
+      description: Why that was no good answer, such as V(HTTP 404).
+      type: str
 report:
   description: The figures of the run that goes on, or of the last one; nothing where there was none, and with O(state=started).
   type: dict
@@ -205,6 +219,9 @@ report:
       type: int
     reasons:
       description: How many requests failed for each reason.
+      type: dict
+    failed_at:
+      description: How many requests failed at each of the targets, the one with the most first, and none without.
       type: dict
     definition:
       description: What these figures mean, in words.

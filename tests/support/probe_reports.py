@@ -30,6 +30,7 @@ def a_report(began: float, down: list, run: str = "r1", **more) -> dict:
         "downtime_ms": round(sum(end - start for start, end in down) * 1000),
         "longest_gap_ms": 900,
         "reasons": {"HTTP 500": 7},
+        "failed_at": {"http://shop/": 7},
         "definition": "what failed means",
         "bucket_s": 1,
         "buckets": [[0, 10, 0, 1.5, 2.5, 3.5]],

@@ -154,6 +154,11 @@ def phases(answers: Iterable[Answer], during: Optional[Interval]) -> dict:
     return result
 
 
+def failed_at(answers: Iterable[Answer], targets: Sequence[str]) -> dict[str, int]:
+    """Return how often requests failed at each target where any did, the one with the most first."""
+    return dict(Counter(targets[answer.target] for answer in answers if answer.ms is None).most_common())
+
+
 def reasons(answers: Iterable[Answer]) -> dict[str, int]:
     """Return how often requests failed for each reason, the most frequent first."""
     return dict(Counter(answer.why for answer in answers if answer.ms is None).most_common(_MOST_REASONS))

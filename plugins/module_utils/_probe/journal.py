@@ -16,6 +16,7 @@ from .figures import (
     bucket_seconds,
     buckets,
     down,
+    failed_at,
     fewest,
     hull,
     length,
@@ -114,6 +115,7 @@ def report(journal: Journal, is_running: bool, windows: Iterable[tuple[str, Opti
         "downtime_ms": round(length(intervals) * 1000),
         "longest_gap_ms": round(longest_gap(answers, ended, reads) * 1000),
         "reasons": reasons(answers),
+        "failed_at": failed_at(answers, targets),
     }
     return {**result, **_details(journal, intervals, windows)} if detailed else result
 

@@ -128,7 +128,7 @@ def run_probe(params: dict, check_mode: bool) -> dict:
 
     Returns:
         changed, running, run, silent_s (for how long one that runs has written nothing, None of any other), report (None where
-        nothing was ever measured), warnings, diff.
+        nothing was ever measured), unanswered (when started), warnings, diff.
 
     Raises:
         EverupError: an option cannot be meant, or the folder cannot be used.
@@ -161,31 +161,39 @@ def _started(folder: Path, params: dict, check_mode: bool) -> dict:
     settings = plan(params)
     if check_mode:
         found = running(folder)
-        return _described(folder, params, found, True, found)
+        unanswered = [] if found else _first_answers(settings)
+        return {**_described(folder, params, found, True, found), "unanswered": unanswered, "warnings": _told(unanswered)}
     with alone(folder):
         found = running(folder)
         if found is None:
-            warnings = _first_answers(settings)
-            run = start_prober(folder, settings)
-            return {**_described(folder, params, None, True, {"run": run}), "warnings": warnings}
+            unanswered = _first_answers(settings)
+            described = _described(folder, params, None, True, {"run": start_prober(folder, settings)})
+            return {**described, "unanswered": unanswered, "warnings": _told(unanswered)}
     warnings = []
     if found["settings"] != settings["settings"]:
         asked = ", ".join(found["settings"]["targets"])
         warnings = [f"The probe that runs asks {asked}, and has been started with other settings: they hold until it is stopped."]
-    return {**_described(folder, params, found, True, found), "warnings": warnings}
+    return {**_described(folder, params, found, True, found), "unanswered": [], "warnings": warnings}
 
 
-def _first_answers(settings: dict) -> list[str]:
-    """Ask each URL that is read once; return a sentence for each that does not answer well."""
-    warnings = []
+def _told(unanswered: list[dict]) -> list[str]:
+    return [
+        f"{one['url']} does not answer well before anything has begun ({one['reason']}): that counts as downtime."
+        for one in unanswered
+    ]
+
+
+def _first_answers(settings: dict) -> list[dict]:
+    """Ask each URL that is read once; return those that do not answer well."""
+    unanswered = []
     for one in settings["targets"]:
         if one["method"] != "GET":
             continue
         timeout = min(settings["timeout"], _FIRST_TIMEOUT)
         why = ask(Target(one, settings["validate_certs"]), Request(0, 0.0, 0.0), timeout, settings["status"])
         if why:
-            warnings.append(f"{one['shown']} does not answer well before anything has begun ({why}): that counts as downtime.")
-    return warnings
+            unanswered.append({"url": one["shown"], "reason": why})
+    return unanswered
 
 
 def _stopped(folder: Path, params: dict, check_mode: bool) -> dict:

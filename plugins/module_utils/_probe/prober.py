@@ -195,7 +195,10 @@ class Prober:
             time.sleep(max(0.0, min(_LONGEST_SLEEP, due[0][0] - self._now())))
 
     def _begin(self, number: int, due: float) -> None:
-        """Hand a request to a thread; what cannot be begun any more has failed, unless it was this process that slept."""
+        """Hand a request to a thread.
+
+        What cannot be begun any more has failed, unless this process slept, or its system gives it no more threads.
+        """
         now = self._now()
         if now - due > max(self.timeout, _FLUSH_SECONDS):
             self._missed += 1
@@ -210,8 +213,15 @@ class Prober:
             self._under_way.add(request)
             is_short = self._busy > self._threads
         if is_short:
+            try:
+                threading.Thread(target=self._work, daemon=True).start()
+            except RuntimeError:
+                with self._lock:
+                    self._busy -= 1
+                    self._under_way.remove(request)
+                    self._missed += 1
+                return
             self._threads += 1
-            threading.Thread(target=self._work, daemon=True).start()
         self._todo.put(request)
 
     def _work(self) -> None:

@@ -155,7 +155,7 @@ def verdict(seen: Mapping, bound: str, on_budget: str) -> dict:
     if seconds is None or seen.get("skipped"):
         return fine
     is_silent = (seen.get("silent_s") or 0.0) > _LONGEST_SILENCE_SECONDS
-    is_known = bool(seen.get("report")) and bool(seen.get("running")) and not is_silent
+    is_known = bool(seen.get("running")) and not is_silent and _has_asked(seen.get("report"))
     if is_known and seen["report"]["downtime_ms"] <= seconds * 1000:
         return fine
     why = _why_over(seen["report"], bound) if is_known else _why_unknown(seen)
@@ -164,8 +164,13 @@ def verdict(seen: Mapping, bound: str, on_budget: str) -> dict:
     return {**fine, "reason": why, "takes_back": is_known and on_budget == "rollback"}
 
 
+def _has_asked(report: Optional[Mapping]) -> bool:
+    """Return whether more was asked than the probe had no time for."""
+    return bool(report) and report["requests"] > report.get("missed", 0)
+
+
 def _why_over(report: Mapping, bound: str) -> str:
-    most = next(iter(report["reasons"]), "")
+    most = " at ".join(next(iter(report.get(name) or [""])) for name in ("reasons", "failed_at")).removesuffix(" at ")
     return (
         f"users have met {in_words(report['downtime_ms'] / 1000)} of downtime since {report['started_at']}, "
         f"more than the {bound} of availability_bound ({report['failed']} of {report['requests']} requests failed"
@@ -176,6 +181,9 @@ def _why_over(report: Mapping, bound: str) -> str:
 def _why_unknown(seen: Mapping) -> str:
     if seen.get("unreachable") or seen.get("failed"):
         why = f"the availability probe could not be asked ({seen.get('msg') or 'no reason given'})"
+    elif seen.get("running") and seen.get("report") and not _has_asked(seen["report"]):
+        asked, missed = seen["report"]["requests"], seen["report"].get("missed", 0)
+        why = f"the availability probe got no time: it has asked {asked} time(s) and missed {missed}"
     elif seen.get("running"):
         report = seen.get("report")
         since = f"since {report['ended_at']}" if report else "yet"

@@ -16,7 +16,7 @@ from .store import Store
 _COLUMNS = "id, run, release_id, target, started_at, ended_at, requests, failed, downtime_ms, longest_gap_ms, detail"
 _COUNTS = ("requests", "failed", "downtime_ms", "longest_gap_ms")
 _DETAILS = (
-    *("definition", "rate", "write_rate", "targets", "end", "missed", "reasons"),
+    *("definition", "rate", "write_rate", "targets", "end", "missed", "reasons", "failed_at"),
     *("bucket_s", "buckets", "down", "down_is_joined", "latency"),
 )
 # What a phase of a release begins and ends with.

@@ -264,6 +264,16 @@ def test_what_does_not_answer_before_anything_has_begun_is_told(probe, site):
     site.status = 500
     warned = probe("started")
     assert "does not answer well before anything has begun (HTTP 500)" in warned["warnings"][0]
+    assert warned["unanswered"] == [{"url": site.url, "reason": "HTTP 500"}]
+    assert probe("started")["unanswered"] == []
+
+
+def test_check_mode_asks_each_page_once_and_measures_nothing(probe, site, tmp_path):
+    site.status = 404
+    foreseen = probe("started", check=True)
+    assert (foreseen["changed"], foreseen["unanswered"]) == (True, [{"url": site.url, "reason": "HTTP 404"}])
+    assert len(site.asked) == 1
+    assert not (tmp_path / "shop").exists()
 
 
 def test_a_folder_of_others_is_refused(probe, tmp_path):

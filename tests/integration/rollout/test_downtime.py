@@ -110,6 +110,9 @@ def test_a_budget_that_is_spent_refuses_the_next_release(deploy, measured):
     nothing = deploy.run("everup.deploy.preflight", "-e", "availability_budget='30m per 7d'")
     assert nothing.code != 0
     assert "availability_urls is empty" in nothing.flat
+    nowhere = deploy.run("everup.deploy.preflight", *measured(availability_urls=[f"{deploy.site.url}/nowhere"]))
+    assert nowhere.code != 0
+    assert f"{deploy.site.url}/nowhere: HTTP 404, before anything has begun" in nowhere.flat
     wrong = deploy.run("everup.deploy.preflight", *measured(availability_urls=["http://ann:pw@shop/"]))
     assert wrong.code != 0
     assert "without user and password; those belong into a header" in wrong.flat
@@ -148,7 +151,8 @@ def test_what_is_found_behind_the_last_host_stops_the_release_or_takes_it_back(d
     stopped = deploy.run("everup.deploy.rollout", *measured(**nowhere, availability_name="left"))
     assert left["run"] in {row["run"] for row in rows(deploy)}
     assert stopped.code != 0
-    assert "most of them: HTTP 404). Every host serves 2.0.0. Run everup.deploy.rollback to go back, or" in stopped.flat
+    assert f"most of them: HTTP 404 at {deploy.site.url}/nowhere). Every host serves 2.0.0." in stopped.flat
+    assert "Run everup.deploy.rollback to go back, or" in stopped.flat
     assert deploy.versions() == {"web1": NEW, "web2": NEW}
     assert rows(deploy)[-1]["detail"]["reasons"].keys() == {"HTTP 404"}
     back = deploy.run("everup.deploy.rollout", *measured(**nowhere, availability_on_budget="rollback"))

@@ -160,6 +160,12 @@ def test_reasons_are_those_of_what_failed():
     assert list(figures.reasons(answers)) == ["HTTP 500", "x"]
 
 
+def test_where_requests_failed():
+    answers = [Answer(0, 0.0, None, "x"), Answer(1, 0.0, None, "x"), Answer(1, 1.0, None, "x"), Answer(2, 1.0, 5.0)]
+    found = figures.failed_at(answers, ["/a", "/b", "/c"])
+    assert list(found.items()) == [("/b", 2), ("/a", 1)]
+
+
 def test_the_closest_intervals_are_joined():
     intervals = [(0.0, 1.0), (5.0, 6.0), (6.5, 7.0), (20.0, 21.0)]
     assert figures.fewest(intervals, 4) == intervals

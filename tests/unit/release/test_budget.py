@@ -153,6 +153,8 @@ def test_beyond_its_bound_it_does_what_it_is_told():
     assert budget.verdict(seen(), "10s", "stop") == {**FINE, "reason": why}
     assert budget.verdict(seen(), "10s", "rollback") == {**FINE, "reason": why, "takes_back": True}
     assert budget.verdict(seen(), "10s", "warn") == {**FINE, "warning": why}
+    of_one = seen(report={**REPORT, "failed_at": {"http://shop/orders": 8, "http://shop/": 1}})
+    assert budget.verdict(of_one, "10s", "stop")["reason"].endswith("most of them: HTTP 500 at http://shop/orders)")
     with pytest.raises(EverupError, match="availability_on_budget is 'explode'"):
         budget.verdict(seen(), "10s", "explode")
 
@@ -169,6 +171,14 @@ def test_beyond_its_bound_it_does_what_it_is_told():
         (
             seen(report=None),
             "the availability probe runs and has written nothing yet: look for a full disk, or a process that was halted",
+        ),
+        (
+            seen(report={**REPORT, "requests": 7, "failed": 0, "downtime_ms": 0, "missed": 70}),
+            "the availability probe got no time: it has asked 7 time(s) and missed 70",
+        ),
+        (
+            seen(report={**REPORT, "requests": 0, "failed": 0, "downtime_ms": 0}),
+            "the availability probe got no time: it has asked 0 time(s) and missed 0",
         ),
         ({"failed": True, "msg": "no disk"}, "the availability probe could not be asked (no disk)"),
         ({"unreachable": True, "msg": "gone"}, "the availability probe could not be asked (gone)"),
