@@ -63,6 +63,8 @@ class FilterModule:
             "budget_refusal": _filter(budget.why_spent),
             "over_bound": _filter(budget.over_bound),
             "release_status": _filter(status.status_lines),
+            "downtime_line": _filter(status.downtime_line),
+            "budget_line": _filter(status.budget_line),
             "notification": _filter(notification.notification),
             "trash_lines": _filter(lines.trash_lines),
         }

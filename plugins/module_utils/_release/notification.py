@@ -7,6 +7,8 @@ from __future__ import annotations
 from .._errors import EverupError
 from .states import next_step
 
+_UNDER_WAY = ("open", "expanding", "rolling", "contracting", "rolling_back")
+
 
 def notification(release: dict, form: str = "json", error: str = "") -> dict:
     """Return the body of a webhook that tells in which state a release is.
@@ -35,7 +37,9 @@ def _title(release: dict) -> str:
 
 
 def _next(release: dict) -> str:
-    return next_step(release["state"], release["reached"])
+    """Return what comes next: the run that has just begun to change something goes on by itself."""
+    is_under_way = release["state"] in _UNDER_WAY and not release.get("stays")
+    return "this run goes on" if is_under_way else next_step(release["state"], release["reached"])
 
 
 def _json(release: dict) -> dict:

@@ -42,7 +42,7 @@ _NEXT_STEP = {
 }
 _AFTER_FAILURE = {
     "open": "run everup.deploy.expand again, or abort it",
-    "expanded": "run everup.deploy.rollout again, or everup.deploy.rollback",
+    "expanded": "run everup.deploy.rollout again, everup.deploy.rollback, or everup.deploy.abort where no host was touched",
     "rolled": "run everup.deploy.contract again",
 }
 

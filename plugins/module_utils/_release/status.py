@@ -30,10 +30,11 @@ def status_lines(release_info: dict, migration_info: dict) -> list[str]:
     since = release.get(f"{release['state']}_at") or release["opened_at"]
     lines.append(f"release     {release['version']} is {release['state']} since {since}, opened by {release['opened_by']}")
     lines += [f"            {release['reason']}"] if release["reason"] else []
-    lines.append(f"next        {release_info['next_step']}")
+    lease = release_info["lease"]
+    is_held = bool(lease and lease["holder"] and lease["seconds_left"] > 0)
+    lines.append(f"next        {release_info['next_step']}" + (", once the run that holds the lease is over" if is_held else ""))
     lines += [f"waits for   {what}" for what in _waits_for(release_info)]
     lines += _downtime_lines(release_info["downtime"])
-    lease = release_info["lease"]
     if lease and lease["holder"]:
         left = lease["seconds_left"]
         lines.append(
@@ -64,14 +65,20 @@ def _waits_for(release_info: dict) -> list[str]:
 
 def _downtime_lines(downtime: dict) -> list[str]:
     """Return a line for each run of the probe, and one for what is left of the budget."""
-    lines = [
-        f"downtime    {in_words(run['downtime_ms'] / 1000)}, longest gap {in_words(run['longest_gap_ms'] / 1000)}; "
+    lines = [f"downtime    {downtime_line(run)}" for run in downtime["runs"]]
+    return [*lines, f"budget      {budget_line(downtime['budget'])}"] if downtime["budget"] else lines
+
+
+def downtime_line(run: dict) -> str:
+    """Return what users have met in a run of the probe, a report or a row of the ledger."""
+    return (
+        f"{in_words(run['downtime_ms'] / 1000)}, longest gap {in_words(run['longest_gap_ms'] / 1000)}; "
         f"{run['failed']} of {run['requests']} requests failed from {run['started_at']} to {run['ended_at']}"
-        for run in downtime["runs"]
-    ]
-    budget = downtime["budget"]
-    if budget:
-        again = f", something again from {budget['enough_at']} on" if budget["enough_at"] else ""
-        spent, left = (in_words(budget[name] / 1000) for name in ("spent_ms", "left_ms"))
-        lines.append(f"budget      {budget['budget']}: {spent} spent, {left} left{again}")
-    return lines
+    )
+
+
+def budget_line(budget: dict) -> str:
+    """Return what is spent of a budget and what is left, as Downtime tells it."""
+    again = f", something again from {budget['enough_at']} on" if budget["enough_at"] else ""
+    spent, left = (in_words(budget[name] / 1000) for name in ("spent_ms", "left_ms"))
+    return f"{budget['budget']}: {spent} spent, {left} left{again}"

@@ -225,7 +225,7 @@ def test_what_is_told_was_so() -> None:
     report = a_report(3)
     report["gates"][1]["override"] = "a reason"
     html, written = (render_report(report, str(TEMPLATES / f"report.{form}.j2")) for form in ("html", "md"))
-    assert "http://shop.example.com/ (10 times a second), PUT http://shop.example.com/probe (1 times a second)." in html
+    assert "http://shop.example.com/ (10 a second), PUT http://shop.example.com/probe (1 a second)." in html
     assert "onerror=alert(1)&gt; | _no_ `disk`: 2, HTTP 503: 1), 3.2 s down" in html
     assert '<td class="number">100</td><td class="number">3</td>' in html
     assert "<td>not known, overridden: a reason</td>" in html

@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._moments import in_words
 from ansible_collections.everup.deploy.plugins.module_utils._probe.probe import run_probe
 from ansible_collections.everup.deploy.plugins.modules.availability_probe import ARGUMENT_SPEC
 from ansible_collections.everup.deploy.tests.support.failing_version import failing_for_users
@@ -131,7 +132,8 @@ def test_a_release_that_nobody_notices_is_measured_over_the_death_of_its_control
     assert len({row["run"] for row in rows(deploy)}) == len(rows(deploy))
     row = rows(deploy)[-1]
     assert (row["failed"], row["downtime_ms"]) == (0, 0)
-    assert f"0 of {row['requests']} requests failed" in run.flat
+    gap = in_words(row["longest_gap_ms"] / 1000)
+    assert f"Downtime 0 s, longest gap {gap}; 0 of {row['requests']} requests failed" in run.flat
     phases = row["detail"]["latency"]
     assert all(phases[name]["requests"] > 0 for name in ("before", "during", "after")), phases
     ledger = deploy.ledger()

@@ -28,13 +28,13 @@ def test_programs_get_fields() -> None:
         "since": "T1",
         "reason": "web1: <health> & more",
         "opened_by": "ann@c1",
-        "next_step": "run everup.deploy.rollout again, or everup.deploy.rollback",
+        "next_step": "run everup.deploy.rollout again, everup.deploy.rollback, or everup.deploy.abort where no host was touched",
         "text": "Release 2.4.0 is failed",
     }
 
 
 def test_slack_gets_a_text_in_which_nothing_is_a_control_character() -> None:
-    next_line = "Next: run everup.deploy.rollout again, or everup.deploy.rollback"
+    next_line = "Next: run everup.deploy.rollout again, everup.deploy.rollback, or everup.deploy.abort where no host was touched"
     assert notification(FAILED, "slack") == {"text": f"*Release 2.4.0 is failed*\nweb1: &lt;health&gt; &amp; more\n{next_line}"}
 
 
@@ -44,6 +44,13 @@ def test_teams_gets_a_card_without_empty_facts() -> None:
     assert title["text"] == "Release 2.4.0 is rolled"
     assert [fact["title"] for fact in facts["facts"]] == ["Opened by", "Next"]
     json.dumps(attachment)
+
+
+def test_what_a_run_is_doing_is_not_asked_of_people() -> None:
+    begun = {**FAILED, "state": "rolling", "reason": None, "rolling_at": "T1"}
+    assert notification(begun)["next_step"] == "this run goes on"
+    assert notification(begun, error="the lease is lost")["next_step"].startswith("run everup.deploy.rollout again")
+    assert notification({**begun, "state": "expanded"})["next_step"] == "run everup.deploy.rollout"
 
 
 @pytest.mark.parametrize("form", ["json", "slack", "teams"])

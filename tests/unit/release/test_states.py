@@ -81,7 +81,8 @@ def test_milestones(to, reached, expected):
 def test_every_state_says_what_comes_next():
     for state, reached in ALLOWED:
         assert states.next_step(state, reached)
-    assert states.next_step("failed", "expanded") == "run everup.deploy.rollout again, or everup.deploy.rollback"
+    ways_on = "run everup.deploy.rollout again, everup.deploy.rollback, or everup.deploy.abort where no host was touched"
+    assert states.next_step("failed", "expanded") == ways_on
     assert states.next_step("failed", "rolled") == "run everup.deploy.contract again"
 
 

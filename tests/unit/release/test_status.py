@@ -45,7 +45,7 @@ def test_everything():
         "contract    at nothing yet, pending: none",
         "release     2 is rolling since T1, opened by ann",
         "            late",
-        "next        run everup.deploy.rollout again",
+        "next        run everup.deploy.rollout again, once the run that holds the lease is over",
         "downtime    1.5 s, longest gap 900 ms; 7 of 60 requests failed from T1 to T4",
         "budget      30m per 7d: 1 min 1 s spent, 28 min 59 s left",
         "lease       ann@c1, process 7, since T2, expires in 60 s",
