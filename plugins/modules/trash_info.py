@@ -69,7 +69,6 @@ kept:
       changed_by: ops@control
       due: false
       bytes: 81920
-      last_used: not known
       notes: []
 due:
   description: How many of them may be purged.

@@ -15,7 +15,7 @@ from .._db.errors import DatabaseError
 from .._db.ledger import Ledger, Names
 from .._db.lexis import Statement
 from .._errors import EverupError
-from .._trash.choose import old_versions, to_purge, to_restore, to_retire
+from .._trash.choose import matching, old_versions, to_purge, to_restore, to_retire
 from .._trash.keeper import Keeper, keeper_of
 from .._trash.manifest import Manifest
 from .._trash.soft_drop import REQUIRED, SoftDrop, run_sql
@@ -54,7 +54,6 @@ def _listed(row: Kept, keeper: Keeper) -> dict:
         **row.as_dict(),
         "bytes": keeper.size(row.manifest) if is_kept else None,
         "notes": list(row.manifest.notes) if is_kept else [],
-        "last_used": keeper.last_use(row.manifest) if is_kept else "",
     }
 
 
@@ -136,7 +135,13 @@ class _Trash:
     def _chosen(self) -> list[Kept]:
         rows, wanted, release = self.store.rows(), self.params["object"], self.params["release_version"]
         if self.params["action"] == "restore":
-            return to_restore(rows, wanted, release)
+            found = to_restore(rows, wanted, release)
+            gone = [row for row in matching(rows, wanted, release) if row.state == PURGED] if found and wanted is None else []
+            self.warnings += [
+                f"{row.object} stays away: it was purged at {row.changed_at} by {row.changed_by}, and only a backup has it."
+                for row in gone
+            ]
+            return found
         return to_purge(rows, wanted, release, self.params["early"])
 
     def _result(self, done: list[dict]) -> dict:

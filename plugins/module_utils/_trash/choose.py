@@ -70,8 +70,13 @@ def to_purge(rows: list[Kept], wanted: str | None, release: str | None, early: b
         rows: all that is, or was, kept.
 
     Raises:
-        EverupError: what is asked for by name is not kept, or not due yet.
+        EverupError: what is asked for by name is not kept, or not due yet; or all of it is to go early.
     """
+    if early and wanted is None and release is None:
+        raise EverupError(
+            "early is true, and neither object nor release_version says what is to go before its time: say "
+            "-e trash_object=NAME or -e release_version=VERSION. Nothing was purged."
+        )
     kept = [row for row in rows if row.state == DROPPED]
     found = matching(kept, wanted, release)
     if wanted is not None and not found and not _was(rows, wanted, release, PURGED):

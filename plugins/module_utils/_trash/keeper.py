@@ -70,10 +70,6 @@ class Keeper(ABC):
         """Return how many bytes a kept table takes, None where nobody knows."""
         return None
 
-    def last_use(self, manifest: Manifest) -> str:
-        """Return when a kept table was last read or written, as far as the server knows."""
-        return "not known"
-
     def stale_versions(self) -> dict:
         """Return how often each routine was used (uses) and when last (last_used_at), by schema and name.
 

@@ -21,7 +21,6 @@ def trash_lines(trash_info: dict) -> list[str]:
 def _line(row: dict) -> str:
     size = "" if row.get("bytes") is None else f", {row['bytes'] / 1e6:.1f} MB"
     until = "may be purged" if row["due"] else f"kept until {row['purge_after']}"
-    used = "" if row["last_used"] in ("", "not known") else f", last used {row['last_used']}"
     release = f"release {row['release_version']}" if row["release_version"] else "no release"
     state = until if row["state"] == "dropped" else f"{row['state']} at {row['changed_at']}"
-    return f"{row['id']} {row['kind']} {row['object']}, dropped by {release} at {row['dropped_at']}{size}{used}, {state}"
+    return f"{row['id']} {row['kind']} {row['object']}, dropped by {release} at {row['dropped_at']}{size}, {state}"

@@ -112,6 +112,8 @@ def test_purge_drops_what_is_due_and_nothing_else(db):
     assert db.trash("purge")["changed"] is False
     with pytest.raises(EverupError, match=r"Not due yet: .*orders until .*early=true"):
         db.trash("purge", "orders")
+    (warning,) = db.trash("restore", release_version="2.4.0", check=True)["warnings"]
+    assert "bills stays away: it was purged at " in warning
     db.trash("purge", "orders", early=True)
     assert [state for _object, state in states(db)] == ["purged", "purged"]
     with pytest.raises(EverupError, match="Nothing is kept by the name bills"):

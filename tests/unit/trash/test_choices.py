@@ -96,7 +96,9 @@ def test_what_nobody_keeps_can_neither_be_restored_nor_purged():
 def test_what_is_purged():
     rows = [kept(1, "a", due=True), kept(2, "b"), kept(3, "c", state="restored", due=True)]
     assert [row.id for row in to_purge(rows, None, None, early=False)] == [1]
-    assert [row.id for row in to_purge(rows, None, None, early=True)] == [2, 1]
+    assert [row.id for row in to_purge(rows, None, "2.4.0", early=True)] == [2, 1]
+    with pytest.raises(EverupError, match="neither object nor release_version says what is to go before its time"):
+        to_purge(rows, None, None, early=True)
     assert to_purge([kept(1, "a", state="purged")], "a", None, early=False) == []
     with pytest.raises(EverupError, match=r"Not due yet: public\.b until t1"):
         to_purge(rows, "b", None, early=False)
@@ -212,6 +214,6 @@ def test_not_null_is_taken_off_where_no_default_stands_in():
 
 def test_lines_for_a_terminal():
     assert trash_lines({"kept": [], "old_versions": []}) == ["The trash is empty."]
-    row = {**kept(7, "orders").as_dict(), "bytes": 2_500_000, "last_used": "not known", "notes": []}
+    row = {**kept(7, "orders").as_dict(), "bytes": 2_500_000, "notes": []}
     (line,) = trash_lines({"kept": [row], "old_versions": []})
     assert line == "7 table public.orders, dropped by release 2.4.0 at t0, 2.5 MB, kept until t1"
