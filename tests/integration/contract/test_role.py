@@ -13,14 +13,14 @@ PLAY = """
 - hosts: localhost
   gather_facts: false
   tasks:
-    - ansible.builtin.include_role: {name: everup.deploy.contract}
+    - ansible.builtin.include_role: {name: everup.deploy.contract, tasks_from: %s}
 """
 
 
-def contract(world, folder: Path, **variables) -> subprocess.CompletedProcess:
+def contract(world, folder: Path, tasks: str = "main", **variables) -> subprocess.CompletedProcess:
     """Run the role on a release that is rolled out; only what can be known of a database alone is asked."""
     play = folder / "contract.yml"
-    play.write_text(PLAY, encoding="utf-8")
+    play.write_text(PLAY % tasks, encoding="utf-8")
     inventory = folder / "inventory"
     inventory.write_text("[web]\nweb1\n", encoding="utf-8")
     given = {
@@ -28,7 +28,7 @@ def contract(world, folder: Path, **variables) -> subprocess.CompletedProcess:
         "everup_database": world.db.options,
         "everup_migrations": str(world.db.folder),
         "contract_gates": ["references", "backfills", "assertions"],
-        "contract_soaking": {"release": {"reached": "rolled"}},
+        **({"contract_soaking": {"release": {"reached": "rolled"}}} if tasks == "main" else {}),
         "lease_opened": {"token": world.token, "release": {"state": "rolled", "schema_version": ""}},
         **variables,
     }
@@ -61,3 +61,12 @@ def test_a_script_that_comes_behind_the_gates_does_not_run(make_world, tmp_path)
     done = contract(world, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not {"legacy", "much"} & world.db.tables()
+
+
+def test_a_release_that_nobody_knows_is_named_with_those_that_the_ledger_knows(make_world, tmp_path):
+    mistyped = contract(make_world("sqlite"), tmp_path, tasks="wait", release_version="2.40")
+    assert mistyped.returncode != 0
+    said = " ".join(mistyped.stdout.split())
+    assert f"there is no release 2.40. The ledger knows {VERSION}. Nothing was changed." in said, (
+        mistyped.stdout + mistyped.stderr
+    )
