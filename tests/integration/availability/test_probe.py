@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
@@ -139,6 +140,22 @@ def test_a_prober_that_gets_no_time_counts_from_when_a_request_was_due(site, tmp
     assert 700 <= ms < 700 + SLACK_MS
     assert abs(due - 9.3) < 0.1
     assert prober._missed == 1
+
+
+def test_what_its_system_gives_no_thread_for_is_missed_and_not_the_applications_fault(site, tmp_path, monkeypatch):
+    prober = Prober(str(tmp_path), plan({**DEFAULTS, "urls": [site.url], "timeout": 1}))
+    prober._clock = time.monotonic()
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", refuse)
+        prober._begin(0, prober._now())
+    assert (prober._missed, prober._results, prober._under_way) == (1, [], set())
+    prober._begin(0, prober._now())
+    wait_until(lambda: prober._results, "it was answered once there are threads again")
+    assert (prober._missed, len(site.asked)) == (1, 1)
 
 
 def test_two_starts_are_one(probe, site, tmp_path):
