@@ -104,10 +104,17 @@ def _reason(given: object) -> str:
 
 
 def _host(answer: dict) -> HostAnswer:
+    if not answer.get("host"):
+        raise EverupError("answers has an entry without host: give what the filter everup.deploy.host_answers returns.")
     return HostAnswer(answer["host"], answer.get("version") or "", answer.get("why") or "", answer.get("run") or "")
 
 
 def _pool(pool: dict) -> PoolAnswer:
+    if not pool.get("pool") or not isinstance(pool.get("seen") or {}, dict):
+        raise EverupError(
+            "pools has an entry without pool, or whose seen is not members by balancer: give what the filter "
+            "everup.deploy.pool_answers returns."
+        )
     return PoolAnswer(
         pool["pool"],
         tuple(pool.get("known") or ()),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.plugins.module_utils._evidence.run import EVIDENCE_SPEC, policy_of
+from ansible_collections.everup.deploy.plugins.module_utils._evidence.run import EVIDENCE_SPEC, evidence_info, policy_of
 from ansible_collections.everup.deploy.plugins.module_utils._release.evidence import (
     Facts,
     HostAnswer,
@@ -233,6 +233,20 @@ def test_of_two_thousand_releases_none_contracts_that_must_not():
         refused_well += bool(found)
     assert wrong == []
     assert 1000 < refused_well < 1950
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"answers": [{}]}, "answers has an entry without host"),
+        ({"pools": [{}]}, "pools has an entry without pool"),
+        ({"pools": [{"pool": "shop", "seen": ["web1"]}]}, "whose seen is not members by balancer"),
+    ],
+)
+def test_answers_of_another_form_are_named(given, said):
+    options = {name: option.get("default") for name, option in EVIDENCE_SPEC.items()}
+    with pytest.raises(EverupError, match=said):
+        evidence_info({**options, **given})
 
 
 def test_an_override_needs_a_reason_and_passes_its_gate_alone():
