@@ -67,4 +67,5 @@ class FilterModule:
             "budget_line": _filter(status.budget_line),
             "notification": _filter(notification.notification),
             "trash_lines": _filter(lines.trash_lines),
+            "drop_lines": _filter(lines.drop_lines),
         }

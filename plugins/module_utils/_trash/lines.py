@@ -1,6 +1,6 @@
 # Copyright: Contributors to the everup.deploy project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Writes what is kept in the trash as lines for a terminal."""
+"""Writes what is kept in the trash, or is going to be, as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ def trash_lines(trash_info: dict) -> list[str]:
         name = f"{old['schema']}.{old['name']}".lstrip(".")
         lines.append(f"old version {old['kind']} {name}, beside {old['newest']}: last used {old['last_used']}")
     return lines
+
+
+def drop_lines(plan: dict, purge_after: str) -> list[str]:
+    """Return what contract scripts are going to drop, and what of it can be brought back.
+
+    Parameters:
+        plan: result of the ``migration`` module in check mode, with kept and lost.
+        purge_after: for how long that is kept, such as ``30d``.
+    """
+    back = f"kept for at least {purge_after}, everup.deploy.restore brings it back"
+    kept = [f"{one['object']}: {back}" for one in plan["kept"]]
+    return kept + [f"{one['object']}: dropped for good, {one['why']}" for one in plan["lost"]]
 
 
 def _line(row: dict) -> str:

@@ -11,7 +11,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._trash.choose import
     to_restore,
     to_retire,
 )
-from ansible_collections.everup.deploy.plugins.module_utils._trash.lines import trash_lines
+from ansible_collections.everup.deploy.plugins.module_utils._trash.lines import drop_lines, trash_lines
 from ansible_collections.everup.deploy.plugins.module_utils._trash.manifest import Manifest, Place
 from ansible_collections.everup.deploy.plugins.module_utils._trash.mysql import _hidden
 from ansible_collections.everup.deploy.plugins.module_utils._trash.postgresql import column_manifest, same_arguments
@@ -210,6 +210,14 @@ def test_which_constraints_of_a_column_are_taken_off():
 def test_not_null_is_taken_off_where_no_default_stands_in():
     assert any("DROP NOT NULL" in sql for sql in column_of(not_null=1).move)
     assert not any("DROP NOT NULL" in sql for sql in column_of("5", not_null=1).move)
+
+
+def test_what_a_contract_is_going_to_drop():
+    plan = {"kept": [{"object": "public.orders"}], "lost": [{"object": "shop.note", "why": "it is a generated column"}]}
+    assert drop_lines(plan, "30d") == [
+        "public.orders: kept for at least 30d, everup.deploy.restore brings it back",
+        "shop.note: dropped for good, it is a generated column",
+    ]
 
 
 def test_lines_for_a_terminal():
