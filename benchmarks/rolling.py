@@ -35,7 +35,7 @@ from lab.process import LabError
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-SCALES = {"full": {10: 3, 50: 3, 200: 1}, "small": {4: 1, 10: 1}}  # rounds by number of hosts
+SCALES = {"full": {10: 3, 50: 3, 200: 1}, "small": {4: 1}}  # rounds by number of hosts
 OLD, NEW = "1.0.0", "2.0.0"
 OURS, THEIRS = "everup.deploy", "by hand"
 PEER = "ansible==12.3.0"  # the package that brings community.general for our ansible-core

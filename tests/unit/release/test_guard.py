@@ -1,8 +1,8 @@
 """When the next batch may begin."""
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._release.balancers import pool_members
 from ansible_collections.everup.deploy.plugins.module_utils._release.guard import capacity_reasons, reasons_to_stop
-from ansible_collections.everup.deploy.plugins.module_utils._release.rollout import pool_members
 
 PLANNED = ["web1", "web2", "web3", "web4"]
 

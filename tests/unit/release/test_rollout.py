@@ -2,7 +2,14 @@
 
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
-from ansible_collections.everup.deploy.plugins.module_utils._release import rollout
+from ansible_collections.everup.deploy.plugins.module_utils._release import balancers, rollout
+from ansible_collections.everup.deploy.plugins.module_utils._release.hosts import (
+    behind,
+    failed,
+    failure_reason,
+    silent_hosts,
+    why_back,
+)
 
 GROUPS = {"web": ["web1", "web2", "web3", "web4"], "api": ["api1"], "none": []}
 HEALTHY = {"failed": False, "changed": False, "status": 200, "body": "{}", "polls": 1, "elapsed": 0.1}
@@ -189,7 +196,7 @@ def test_failed_are_those_whose_upgrade_failed_or_that_went_unreachable_in_it():
         web4={"rolling_upgrade_host_failed": True},
     )
     members = {"api1": row("ready"), "web1": row("rolled_back"), "web2": row("upgrading"), "web3": row("draining")}
-    assert rollout.failed(["api1", "web1", "web2", "web3", "web4"], hosts, members) == ["web1", "web2", "web4"]
+    assert failed(["api1", "web1", "web2", "web3", "web4"], hosts, members) == ["web1", "web2", "web4"]
 
 
 def test_back_refuses_what_it_cannot_know():
@@ -222,25 +229,25 @@ def test_back_refuses_what_it_cannot_know():
 def test_not_known_is_no(evidence, now, expected):
     given = {"rolling_upgrade_evidence": evidence, "rolling_upgrade_version_now": now, "rolling_upgrade_said_version": True}
     hosts = variables(web1={name: value for name, value in given.items() if value is not None})
-    found = rollout.behind(["web1"], hosts, "2")
+    found = behind(["web1"], hosts, "2")
     assert len(found) == bool(expected)
     assert not expected or found[0].startswith(expected)
 
 
 def test_a_version_that_an_earlier_play_has_kept_is_no_evidence():
     hosts = variables(web1={"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_version_now": "2"})
-    assert rollout.behind(["web1"], hosts, "2") == ["web1 could not say which version it has installed"]
+    assert behind(["web1"], hosts, "2") == ["web1 could not say which version it has installed"]
 
 
 def test_a_health_condition_on_the_version_is_as_good_as_the_version():
     asked = {"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_said_version": True}
-    assert rollout.behind(["web1"], variables(web1={**asked, "rolling_upgrade_names_version": True}), "2") == []
+    assert behind(["web1"], variables(web1={**asked, "rolling_upgrade_names_version": True}), "2") == []
 
 
 def test_every_host_is_asked():
     asked = {"rolling_upgrade_evidence": HEALTHY, "rolling_upgrade_said_version": True, "rolling_upgrade_version_now": "2"}
     hosts = variables(web2=asked)
-    assert rollout.behind(["web1", "web2", "web3"], hosts, "2") == ["web1 did not answer", "web3 did not answer"]
+    assert behind(["web1", "web2", "web3"], hosts, "2") == ["web1 did not answer", "web3 did not answer"]
 
 
 def looked(**balancers):
@@ -250,18 +257,18 @@ def looked(**balancers):
 
 
 def test_two_balancers_of_one_address_are_two():
-    found = rollout.pool_members(looked(lb1=["web1"], lb2=["web1"]))
+    found = balancers.pool_members(looked(lb1=["web1"], lb2=["web1"]))
     assert [member["balancer"] for member in found] == [f"lb1 ({SOCKET})", f"lb2 ({SOCKET})"]
 
 
 def test_each_balancer_must_have_every_member_and_more_than_the_floor():
     both = ["web1", "web2"]
     behind = {"lb1": both, "lb2": both}
-    assert rollout.pool_refusals("shop", looked(lb1=both, lb2=both), behind, 1) == []
-    assert rollout.pool_refusals("shop", looked(lb1=both, lb2=["web1", "web3"]), behind, 1) == [
+    assert balancers.pool_refusals("shop", looked(lb1=both, lb2=both), behind, 1) == []
+    assert balancers.pool_refusals("shop", looked(lb1=both, lb2=["web1", "web3"]), behind, 1) == [
         f"Pool shop on lb2 ({SOCKET}) has no member web2."
     ]
-    assert rollout.pool_refusals("shop", looked(lb1=[*both, "web3"], lb2=both), behind, 2) == [
+    assert balancers.pool_refusals("shop", looked(lb1=[*both, "web3"], lb2=both), behind, 2) == [
         f"Pool shop on lb2 ({SOCKET}) has 2 member(s) and rolling_upgrade_min_healthy is 2: that leaves no host to take out. "
         "Lower it, or add members."
     ]
@@ -273,30 +280,30 @@ def test_a_balancer_of_some_hosts_must_have_those():
         web2={"rolling_upgrade_balancers": ["south"], "rolling_upgrade_member": "w2"},
         web3={"rolling_upgrade_balancers": ["north", "south"]},
     )
-    behind = rollout.balancers_of(GROUPS["web"], hosts, ["lb"])
+    behind = balancers.balancers_of(GROUPS["web"], hosts, ["lb"])
     assert behind == {"north": ["web1", "web3"], "south": ["w2", "web3"], "lb": ["web4"]}
     members = looked(north=["web1", "web3"], south=["web3", "web9"], lb=["web4", "web1"])
-    assert rollout.pool_refusals("shop", members, behind, 1) == [f"Pool shop on south ({SOCKET}) has no member w2."]
+    assert balancers.pool_refusals("shop", members, behind, 1) == [f"Pool shop on south ({SOCKET}) has no member w2."]
 
 
 def test_health_flags_are_one_balancer_with_a_member_each():
     flags = looked(web1=["web1"], web2=["web2"], web3=["web3"])
     for result in flags["results"]:
         result["provider"] = "health_flag"
-    found = rollout.pool_members(flags)
+    found = balancers.pool_members(flags)
     assert {member["balancer"] for member in found} == {"the health flags of its members"}
     assert [(member["asked"], member["member"]) for member in found] == [(name, name) for name in GROUPS["web"][:3]]
     behind = {name: [name] for name in GROUPS["web"][:3]}
-    assert rollout.pool_refusals("shop", flags, behind, 2) == []
-    assert "has 3 member(s) and rolling_upgrade_min_healthy is 3" in rollout.pool_refusals("shop", flags, behind, 3)[0]
+    assert balancers.pool_refusals("shop", flags, behind, 2) == []
+    assert "has 3 member(s) and rolling_upgrade_min_healthy is 3" in balancers.pool_refusals("shop", flags, behind, 3)[0]
 
 
 def test_loops_over_balancers():
     member = {"balancer": SOCKET, "member": "web1"}
     answered = {"results": [{"balancer": "lb1", "members": [member]}, {"balancer": "lb2", "unreachable": True}]}
-    assert [found["member"] for found in rollout.pool_members(answered)] == ["web1"]
-    assert rollout.lost_balancers(answered, {"results": [{"balancer": "lb0", "unreachable": True}]}) == ["lb0", "lb2"]
-    assert (rollout.pool_members({"skipped": True}), rollout.lost_balancers({"skipped": True})) == ([], [])
+    assert [found["member"] for found in balancers.pool_members(answered)] == ["web1"]
+    assert balancers.lost_balancers(answered, {"results": [{"balancer": "lb0", "unreachable": True}]}) == ["lb0", "lb2"]
+    assert (balancers.pool_members({"skipped": True}), balancers.lost_balancers({"skipped": True})) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -315,35 +322,35 @@ def test_what_somebody_else_has_taken_out(states, is_stranded, expected):
         return [{"member": "web1", "state": state}, {"member": "web2", "state": "maint"}]
 
     results = [{"balancer": lb, "ansible_loop_var": "balancer", "members": members(state)} for lb, state in states.items()]
-    assert rollout.taken_out({"results": results}, "web1", is_stranded) == expected
-    assert rollout.taken_out({"skipped": True}, "web1", is_stranded) == {}
+    assert balancers.taken_out({"results": results}, "web1", is_stranded) == expected
+    assert balancers.taken_out({"skipped": True}, "web1", is_stranded) == {}
 
 
 def test_a_drain_that_an_earlier_run_had_found_is_somebody_elses_still():
     results = [{"balancer": name, "members": [{"member": "web1", "state": "drain"}]} for name in ("lb1", "lb2")]
-    assert rollout.taken_out({"results": results}, "web1", True, {"lb1": "drain"}) == {"lb1": "drain"}
+    assert balancers.taken_out({"results": results}, "web1", True, {"lb1": "drain"}) == {"lb1": "drain"}
     plan = forward({"web1": {**row("upgrading"), "stays_out": {"lb1": "drain"}}})
     assert (plan["stays_out"]["web1"], plan["stays_out"]["web2"]) == ({"lb1": "drain"}, {})
 
 
 def test_a_member_that_stays_out_is_told():
-    assert rollout.stays_out({"lb1": "maint", "lb2": "drain"}) == (
+    assert balancers.stays_out({"lb1": "maint", "lb2": "drain"}) == (
         "stays in maint on lb1, in drain on lb2, as it was before the release"
     )
-    assert rollout.stays_out({}) == ""
+    assert balancers.stays_out({}) == ""
 
 
 def test_names_and_silent_hosts():
     hosts = variables(
         web1={"rolling_upgrade_member": "w1", "rolling_upgrade_passed": True}, web2={"rolling_upgrade_passed": False}
     )
-    assert rollout.member_names(["web1", "web2"], hosts) == ["w1", "web2"]
-    assert rollout.silent_hosts(["web1", "web2", "web3"], hosts) == ["web2", "web3"]
+    assert balancers.member_names(["web1", "web2"], hosts) == ["w1", "web2"]
+    assert silent_hosts(["web1", "web2", "web3"], hosts) == ["web2", "web3"]
 
 
 def test_why_hosts_that_serve_go_back():
     hosts = variables(web1={"rolling_upgrade_failure": "Check its health: 503"})
-    assert rollout.why_back(["web1", "web2"], hosts) == (
+    assert why_back(["web1", "web2"], hosts) == (
         "taken back, since web1 failed: Check its health: 503; web2 failed: it went unreachable"
     )
 
@@ -353,21 +360,21 @@ def test_observed_are_those_whom_users_reach_and_that_have_not_gone_back():
     hosts = variables(
         web1={**seen, "rolling_upgrade_member": "w1"}, web2={**seen, "rolling_upgrade_host_failed": True}, web4=seen
     )
-    assert rollout.observed_members(GROUPS["web"], hosts) == ["w1", "web4"]
+    assert balancers.observed_members(GROUPS["web"], hosts) == ["w1", "web4"]
 
 
 def test_why_a_task_failed():
-    assert rollout.failure_reason({"msg": "non-zero return code", "rc": 3, "stderr": "no\n disk"}) == (
+    assert failure_reason({"msg": "non-zero return code", "rc": 3, "stderr": "no\n disk"}) == (
         "non-zero return code (exit code 3): no disk"
     )
     items = [{"msg": "fine"}, {"failed": True, "msg": "no space"}, {"unreachable": True, "msg": "no route"}]
-    assert rollout.failure_reason({"msg": "One or more items failed", "results": items}) == "no space; no route"
+    assert failure_reason({"msg": "One or more items failed", "results": items}) == "no space; no route"
 
 
 def test_what_is_hidden_is_not_told():
     hidden = {"_ansible_no_log": True, "failed": True, "msg": "s3cret", "rc": 3, "stderr": "s3cret"}
     said = "failed; its output is hidden (no_log)"
-    assert rollout.failure_reason(hidden) == said
-    assert rollout.failure_reason({**hidden, "results": [{**hidden, "item": 1}]}) == said
-    assert rollout.failure_reason({"results": [hidden, {"failed": True, "msg": "no disk"}]}) == f"{said}; no disk"
-    assert rollout.failure_reason({**hidden, "results": [{"failed": True, "msg": "s3cret"}]}) == said
+    assert failure_reason(hidden) == said
+    assert failure_reason({**hidden, "results": [{**hidden, "item": 1}]}) == said
+    assert failure_reason({"results": [hidden, {"failed": True, "msg": "no disk"}]}) == f"{said}; no disk"
+    assert failure_reason({**hidden, "results": [{"failed": True, "msg": "s3cret"}]}) == said
