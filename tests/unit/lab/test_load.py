@@ -4,6 +4,7 @@
 
 import asyncio
 import json
+import time
 
 from aiohttp import web
 
@@ -72,9 +73,10 @@ def run(shop, path, seconds=0.6, rate=200.0, at_the_end=lambda: None):
 
 
 def test_a_good_shop_has_no_failures_and_gets_the_wanted_rate(tmp_path):
+    began = time.monotonic()
     result = run(FakeShop(), tmp_path, seconds=1.2)
     assert (result["failed"], result["wrong"], result["lost_writes"]) == (0, 0, 0), result["error_samples"]
-    assert 150 <= result["requests"] <= 260
+    assert 150 <= result["requests"] <= 200 * (time.monotonic() - began) + 20
     assert len(result["samples"]["at"]) == len(result["samples"]["ms"]) == result["requests"]
     assert result["acknowledged_writes"] > 40
     assert 0 < result["longest_gap_ms"] < 5000  # a busy machine has gaps of its own
