@@ -52,7 +52,7 @@ def union(intervals: Iterable[tuple[Moment, Moment]]) -> list[tuple[Moment, Mome
 
 
 def in_words(seconds: Optional[float]) -> str:
-    """Return a duration as people say it: ``120 ms``, ``3.4 s``, ``2 min 5 s``, ``26 h 3 min``, ``3 d 4 h``."""
+    """Return a duration as people say it: ``120 ms``, ``3.4 s``, ``2 min 5 s``, ``25 min``, ``1 d 2 h``."""
     if seconds is None:
         return "not known"
     if seconds < 0:

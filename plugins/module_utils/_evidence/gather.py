@@ -25,7 +25,8 @@ from .._migrations.migrate import Project
 from .._release.evidence import Facts, Policy, Session
 from .._release.judge import required_gates
 from .._release.store import Store
-from .references import dropped_objects, hidden_modules, still_referring, unread_places
+from .dropped import dropped_objects, unread_places
+from .references import hidden_modules, still_referring
 from .snapshots import read_snapshots, readings_of
 
 # A program that connects for each request is not there at every moment.

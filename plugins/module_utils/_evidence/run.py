@@ -11,8 +11,8 @@ from .._migrations.migrate import option_seconds
 from .._release.evidence import HostAnswer, Policy, PoolAnswer
 from .._release.gates import DEFAULT_GATES, GATES, refusal
 from .._release.judge import check_policy, judge
+from .dropped import dropped_objects
 from .gather import Gatherer
-from .references import dropped_objects
 from .snapshots import readings_of, write_snapshot
 
 EVIDENCE_SPEC = {

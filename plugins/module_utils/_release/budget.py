@@ -155,18 +155,20 @@ def verdict(seen: Mapping, bound: str, on_budget: str) -> dict:
     if seconds is None or seen.get("skipped"):
         return fine
     is_silent = (seen.get("silent_s") or 0.0) > _LONGEST_SILENCE_SECONDS
-    is_known = bool(seen.get("running")) and not is_silent and _has_asked(seen.get("report"))
-    if is_known and seen["report"]["downtime_ms"] <= seconds * 1000:
+    report = seen.get("report")
+    is_read = bool(seen.get("running") and report) and not is_silent
+    is_over = is_read and report["downtime_ms"] > seconds * 1000  # what was missed can only have been more
+    if is_read and not is_over and _has_asked(report):
         return fine
-    why = _why_over(seen["report"], bound) if is_known else _why_unknown(seen)
+    why = _why_over(report, bound) if is_over else _why_unknown(seen)
     if on_budget == "warn":
         return {**fine, "warning": why}
-    return {**fine, "reason": why, "takes_back": is_known and on_budget == "rollback"}
+    return {**fine, "reason": why, "takes_back": is_over and on_budget == "rollback"}
 
 
-def _has_asked(report: Optional[Mapping]) -> bool:
+def _has_asked(report: Mapping) -> bool:
     """Return whether more was asked than the probe had no time for."""
-    return bool(report) and report["requests"] > report.get("missed", 0)
+    return report["requests"] > report.get("missed", 0)
 
 
 def _why_over(report: Mapping, bound: str) -> str:
@@ -179,17 +181,16 @@ def _why_over(report: Mapping, bound: str) -> str:
 
 
 def _why_unknown(seen: Mapping) -> str:
+    report = seen.get("report")
     if seen.get("unreachable") or seen.get("failed"):
         why = f"the availability probe could not be asked ({seen.get('msg') or 'no reason given'})"
-    elif seen.get("running") and seen.get("report") and not _has_asked(seen["report"]):
-        asked, missed = seen["report"]["requests"], seen["report"].get("missed", 0)
+    elif seen.get("running") and report and not _has_asked(report):
+        asked, missed = report["requests"], report.get("missed", 0)
         why = f"the availability probe got no time: it has asked {asked} time(s) and missed {missed}"
     elif seen.get("running"):
-        report = seen.get("report")
         since = f"since {report['ended_at']}" if report else "yet"
         why = f"the availability probe runs and has written nothing {since}: look for a full disk, or a process that was halted"
     else:
-        report = seen.get("report")
         when = f"its journal ends at {report['ended_at']} ({report['end']})" if report else "it has left no journal"
         why = f"the availability probe does not run, {when}"
     return f"nobody knows how much downtime users have met: {why}"

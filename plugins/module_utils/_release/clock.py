@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .._moments import parse_time, unix
+from .._moments import in_words, parse_time, unix
 from .evidence import Facts, Policy
 
 
@@ -47,6 +47,11 @@ def clock_doubt(facts: Facts, policy: Policy) -> str:
             "of the clocks has jumped"
         )
     return ""
+
+
+def still_soaking(version: str, since: str, written: str, left: float) -> str:
+    """Return the sentence that a soak of so long, as it was written, has so many seconds left."""
+    return f"Release {version} serves all traffic since {since}; its soak of {written} has {in_words(left)} left"
 
 
 def rolled_event(facts: Facts) -> Mapping | None:

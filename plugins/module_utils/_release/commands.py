@@ -12,10 +12,11 @@ from .._db.ledger import Ledger, Names
 from .._db.script import parse_duration
 from .._db.who import whoami
 from .._errors import EverupError
-from .._moments import in_words, parse_time
+from .._moments import parse_time
 from . import downtime as measured
 from . import guard as guard_rules
 from . import lease, states
+from .clock import still_soaking
 from .gates import refusal
 from .report import read_report
 from .store import Store
@@ -104,8 +105,8 @@ def _check_soak(store: Store, params: dict) -> None:
     left = soak_left(release, store.now(), _seconds(params, "soak"))
     if left is not None and left > 0:
         raise EverupError(
-            f"Release {params['version']} serves all traffic since {release['rolled_at']}; its soak of {params['soak']} has "
-            f"{in_words(left)} left. Run everup.deploy.contract again after that.",
+            f"{still_soaking(params['version'], release['rolled_at'], params['soak'], left)}. Run everup.deploy.contract again "
+            "after that.",
             soak_seconds_left=left,
         )
 

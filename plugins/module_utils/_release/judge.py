@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .._errors import EverupError
 from .._moments import in_words, parse_time
-from .clock import clock_doubt, last_ready, rolled_event
+from .clock import clock_doubt, last_ready, rolled_event, still_soaking
 from .evidence import Facts, Gate, HostAnswer, Policy, Session
 from .gates import GATES
 from .usage import Reading, watch
@@ -277,8 +277,7 @@ def _soak(facts: Facts, policy: Policy) -> Gate:
         return Gate("soak", None, doubt, "mend the clock, or wait for another soak and override this gate")
     served = (parse_time(facts.now) - parse_time(since)).total_seconds()
     if served < seconds:
-        left = in_words(seconds - served)
-        proof = f"Release {facts.version} serves all traffic since {since}; its soak of {written} has {left} left"
+        proof = still_soaking(facts.version, since, written, seconds - served)
         return Gate("soak", False, proof, "run everup.deploy.contract again after that")
     return Gate("soak", True, f"every host is ready since {since}, {in_words(served)} ago; asked for were {written}")
 

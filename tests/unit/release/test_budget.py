@@ -155,6 +155,8 @@ def test_beyond_its_bound_it_does_what_it_is_told():
     assert budget.verdict(seen(), "10s", "warn") == {**FINE, "warning": why}
     of_one = seen(report={**REPORT, "failed_at": {"http://shop/orders": 8, "http://shop/": 1}})
     assert budget.verdict(of_one, "10s", "stop")["reason"].endswith("most of them: HTTP 500 at http://shop/orders)")
+    without_time = seen(report={**REPORT, "missed": 800})
+    assert budget.verdict(without_time, "10s", "rollback") == {**FINE, "reason": why, "takes_back": True}
     with pytest.raises(EverupError, match="availability_on_budget is 'explode'"):
         budget.verdict(seen(), "10s", "explode")
 

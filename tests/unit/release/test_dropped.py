@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.everup.deploy.plugins.module_utils._evidence.references import dropped_objects, unread_places
+from ansible_collections.everup.deploy.plugins.module_utils._evidence.dropped import dropped_objects, unread_places
 from ansible_collections.everup.deploy.plugins.module_utils._lint.facts import ScriptFacts
 from ansible_collections.everup.deploy.tests.unit.lint.written import read
 

@@ -3,6 +3,7 @@
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._db.kept import is_kept, kept_name
 from ansible_collections.everup.deploy.plugins.module_utils._db.lexis import Lexis
+from ansible_collections.everup.deploy.plugins.module_utils._db.routine_arguments import same_arguments
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._trash.choose import (
     matching,
@@ -14,7 +15,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._trash.choose import
 from ansible_collections.everup.deploy.plugins.module_utils._trash.lines import drop_lines, trash_lines
 from ansible_collections.everup.deploy.plugins.module_utils._trash.manifest import Manifest, Place
 from ansible_collections.everup.deploy.plugins.module_utils._trash.mysql import _hidden
-from ansible_collections.everup.deploy.plugins.module_utils._trash.postgresql import column_manifest, same_arguments
+from ansible_collections.everup.deploy.plugins.module_utils._trash.postgresql import column_manifest
 from ansible_collections.everup.deploy.plugins.module_utils._trash.store import Kept, keep_seconds
 
 MYSQL = Lexis(quotes='"`', backslash_escapes=True, hash_comments=True)
