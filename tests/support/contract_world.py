@@ -90,6 +90,7 @@ class World:
     def crash(self) -> None:
         """Kill one process of a PostgreSQL server, so that it starts all others anew, and wait for it."""
         admin = self.db.admin
+        admin.execute("CHECKPOINT")  # the lab's server commits without waiting for its disk, and would lose the last snapshots
         pid = admin.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").fetchone()[0]
         os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + _BACK_SECONDS
