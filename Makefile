@@ -61,8 +61,8 @@ plain-path:
 	@case "$$PWD" in *[[:space:]\'\"\$$\\]*) echo "the tests hand the path of their Python to shells, and the oldest ansible-core does not quote it:" \
 	  "clone into a folder without spaces and quotes in its path (make demo runs in any)" >&2; exit 1;; esac
 
-test: plain-path setup ## Run everything, as CI does: the longest first, in four lanes, for what waits for a server needs no processor
-	@EVERUP_TESTS=short EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j4 --output-sync=target $(SUITES)
+test: plain-path setup ## Run everything, as CI does: the longest first, in three lanes, for tests of servers wait more than they work
+	@EVERUP_TESTS=short EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j3 --output-sync=target $(SUITES)
 
 test-all: plain-path setup $(SUITES) strategies ## Run in full what CI runs in short, and what it leaves out (some two hours)
 

@@ -12,7 +12,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._release.spelling im
 
 # What the playbooks read themselves.
 OF_PLAYBOOKS = (
-    *("release_version", "release_contract", "release_takeover", "rollout_groups"),
+    *("release_version", "release_contract", "release_takeover", "release_older_reason", "rollout_groups"),
     *("everup_database", "everup_migrations", "everup_placeholders"),
     *("approve_reason", "approve_by", "trash_object", "trash_early"),
 )

@@ -95,6 +95,14 @@ options:
     description: With O(action=open), only go on with a release that is in the ledger. Check mode does not insist on it.
     type: bool
     default: false
+  older_reason:
+    description:
+      - With O(action=open), why a version may be released that is older than one whose contract has started.
+      - Without it such a version is refused, for what only older versions used may be gone. Versions that are no numbers joined
+        by dots are not compared.
+    type: str
+    default: ''
+    version_added: 0.2.0
   process:
     description: Identity of the controlling process; filled in by the action plugin.
     type: dict
@@ -211,6 +219,7 @@ ARGUMENT_SPEC = {
     "gates": {"type": "list", "elements": "dict", "default": []},
     "lease_ttl": {"type": "str", "default": "10m"},
     "takeover": {"type": "bool", "default": False},
+    "older_reason": {"type": "str", "default": ""},
     "existing": {"type": "bool", "default": False},
     "process": {"type": "dict", "default": {}},
     "dead_token": {"type": "int", "no_log": False},

@@ -78,6 +78,7 @@ def _open(store: Store, params: dict) -> dict:
         params["dead_token"],
         params["takeover"],
         params["existing"],
+        params["older_reason"],
     )
     return {**_described(release if not is_new else None, release), "token": token, "new": is_new}
 
@@ -188,7 +189,7 @@ def _foreseen(store: Store, params: dict) -> dict:
     to = {"advance": params["to"], "abort": "aborted", "fail": "failed"}.get(params["action"])
     if params["action"] == "open":
         lease.may_take(current, params["process"], current["seconds_left"] or 0.0, params["dead_token"], params["takeover"])
-        found = states.check_open(params["version"], store.releases())
+        found = states.check_open(params["version"], store.releases(), older_reason=params["older_reason"])
         release = found or {**_NEW, "version": params["version"]}
         return {**_described(found, release), "token": current["token"], "new": found is None}
     known = [release for release in store.releases() if release["version"] == params["version"]]

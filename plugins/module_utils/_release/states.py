@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .._errors import EverupError
+from .versions import compare
 
 # How far a release has come for good; 'reached' in the ledger is one of these.
 MILESTONES = ("open", "expanded", "rolled", "contracted")
@@ -93,7 +94,7 @@ def check_transition(version: str, state: str, reached: str, to: str, contract_s
     )
 
 
-def check_open(version: str, releases: list[dict], existing: bool = False) -> dict | None:
+def check_open(version: str, releases: list[dict], existing: bool = False, older_reason: str = "") -> dict | None:
     """Return the release to go on with, or None when a new one is to be opened.
 
     Parameters:
@@ -101,9 +102,10 @@ def check_open(version: str, releases: list[dict], existing: bool = False) -> di
         releases: every release in the ledger, oldest first, as dicts with version, state, reached, opened_at and
             contracting_at.
         existing: only go on with a release that is there; one that was given up is returned as it is.
+        older_reason: why a version may be opened that is older than one whose contract has started.
 
     Raises:
-        EverupError: another release is not finished, or a later one has taken this one's place.
+        EverupError: another release is not finished, a later one has taken this one's place, or the version is too old.
     """
     same = [release for release in releases if release["version"] == version]
     if existing and not same:
@@ -121,6 +123,7 @@ def check_open(version: str, releases: list[dict], existing: bool = False) -> di
     if existing and same[-1]["state"] in _GIVEN_UP:
         return same[-1]
     if not same:
+        _check_not_older(version, releases, older_reason)
         return None
     goes_on = same[-1]["state"] not in _GIVEN_UP
     later = [release for release in releases[releases.index(same[-1]) + 1 :] if release["state"] not in _GIVEN_UP]
@@ -138,7 +141,24 @@ def check_open(version: str, releases: list[dict], existing: bool = False) -> di
             later=newest["version"],
             state=newest["state"],
         )
-    return same[-1] if goes_on else None
+    if goes_on:
+        return same[-1]
+    _check_not_older(version, releases, older_reason)
+    return None
+
+
+def _check_not_older(version: str, releases: list[dict], older_reason: str) -> None:
+    """Refuse a new release whose version's numbers say that it was made before a contract that has started."""
+    newer = [release for release in releases if release["contracting_at"] and compare(version, release["version"]) == -1]
+    if newer and not older_reason.strip():
+        newest = newer[-1]
+        raise EverupError(
+            f"Release {version} cannot be opened: it is older than {newest['version']}, whose contract has started at "
+            f"{newest['contracting_at']}, and what only older versions used may be gone. Release a newer version. If {version} "
+            "is made for the database as it is now, say why: -e release_older_reason='...'.",
+            later=newest["version"],
+            state=newest["state"],
+        )
 
 
 def hosts_not_ready(members: dict, hosts: list[str], version: str) -> dict:

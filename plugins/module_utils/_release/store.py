@@ -107,6 +107,7 @@ class Store:
         dead_token: int | None = None,
         takeover: bool = False,
         existing: bool = False,
+        older_reason: str = "",
     ) -> tuple[dict, int, bool]:
         """Take the lease and open a release, or go on with it.
 
@@ -115,7 +116,7 @@ class Store:
 
         Raises:
             LeaseHeld: somebody else holds the lease.
-            EverupError: another release is not finished.
+            EverupError: another release is not finished, or the version is older than one whose contract has started.
         """
         with self.db.transaction():
             # Lock the row before it is read: a holder that renews at this moment must be seen as the holder it is.
@@ -124,13 +125,14 @@ class Store:
             verdict = lease_rules.may_take(row, process, row["seconds_left"] or 0.0, dead_token, takeover)
             token = row["token"] + (1 if verdict == "take" else 0)
             self._write_lease(row["token"], token, process, ttl_seconds)
-            release = states.check_open(version, self.releases(), existing)
+            release = states.check_open(version, self.releases(), existing, older_reason)
             is_new = release is None
             if is_new:
                 release = self._insert_release(version)
             self.db.execute(f"UPDATE {self._lease} SET release_id = ? WHERE name = 'release'", (release["id"],))
             if is_new:
-                self.ledger.event("release_opened", release["id"], version)
+                said = {"older_reason": older_reason} if older_reason else {}
+                self.ledger.event("release_opened", release["id"], version, **said)
             if verdict == "take":
                 self.ledger.event("lease_taken", release["id"], token=token, process=process, from_holder=row["holder"])
             return release, token, is_new

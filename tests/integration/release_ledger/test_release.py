@@ -70,6 +70,19 @@ def test_opening_again_goes_on(db):
         opened(db, "2.5.0")
 
 
+def test_a_version_older_than_a_contracted_one_is_refused_without_a_reason(db):
+    token = opened(db)
+    roll(db, token)
+    advance(db, "contracting", token)
+    for is_check in (True, False):
+        with pytest.raises(EverupError, match=r"it is older than 2\.4\.0, whose contract has started at 20.*older_reason"):
+            db.release("open", "2.3.9", process=ANN, check=is_check)
+    assert [row["version"] for row in db.release_info()["releases"]] == ["2.4.0"]
+    opened(db, "2.3.9", older_reason="made for the schema as it is")
+    event = [event for event in db.release_info(version="2.3.9")["events"] if event["what"] == "release_opened"][-1]
+    assert event["detail"] == {"older_reason": "made for the schema as it is"}
+
+
 def test_a_transition_that_is_not_allowed_changes_nothing(db):
     token = opened(db)
     before = db.release_info()["release"]

@@ -146,6 +146,23 @@ def test_a_release_goes_on_when_the_next_one_was_given_up():
     assert states.check_open("2", [release("2", "rolled_back"), release("3", "rolled")]) is None
 
 
+CONTRACTED = [release("1.9", "rolled"), release("2.10.0", "contracted", contracting_at="T1"), release("2.11.0", "rolled")]
+
+
+@pytest.mark.parametrize("rows", [CONTRACTED, [*CONTRACTED, release("2.9", "aborted", "open")]])
+def test_a_version_older_than_a_contracted_one_is_refused_without_a_reason(rows):
+    said = r"Release 2\.9 cannot be opened: it is older than 2\.10\.0, whose contract has started at T1, .*release_older_reason"
+    with pytest.raises(EverupError, match=said) as caught:
+        states.check_open("2.9", rows, older_reason=" ")
+    assert caught.value.details == {"later": "2.10.0", "state": "contracted"}
+    assert states.check_open("2.9", rows, older_reason="made for the schema as it is") is None
+
+
+@pytest.mark.parametrize("version", ["2.10.1", "3", "2.10.0-hotfix", "3f9c2d1", "20261122"])
+def test_a_version_that_is_newer_or_no_number_is_opened(version):
+    assert states.check_open(version, CONTRACTED) is None
+
+
 def member(state, version_after="2", reason=None):
     return {"state": state, "version_after": version_after, "reason": reason}
 
