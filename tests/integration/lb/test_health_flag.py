@@ -173,7 +173,8 @@ def test_a_running_request_is_waited_for_and_not_cut(lb, start_rig, move):
 def test_a_request_that_does_not_end_hits_the_bound(lb, rig, apps, move):
     lb.Request(rig.port("solo"), "/hold")
     time.sleep(0.2)
-    with pytest.raises(EverupError, match=r"not drained after 1 s: last seen 1 session on balancer .*/drain"):
+    # A health check of the balancer's that is under way counts as well.
+    with pytest.raises(EverupError, match=r"not drained after 1 s: last seen (1 session|2 sessions) on balancer .*/drain"):
         move("drain", timeout=1)
     apps["web1"].released.set()
 
