@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PACKAGES := apache2-bin haproxy iproute2 mariadb-server nginx odbc-mariadb odbc-postgresql openssh-client openssh-server postgresql tdsodbc unixodbc
 REPORT_PACKAGES := chromium
 STRATEGY_PACKAGES := busybox-static createrepo-c dnf podman python3-apt rpm runc
-SUITES := story modules rollouts scenarios killed balancers molecule floor sanity lint
+SUITES := story scenarios modules killed balancers molecule floor sanity lint
 SCENARIOS := bad_version controller_killed host_dies lb_dies limit_forgotten slow_drain two_controllers
 BENCH_PACKAGES := libdbd-pg-perl percona-toolkit postgresql-client sqitch
 
@@ -43,12 +43,9 @@ modules: setup ## Run the unit tests and the integration tests of the modules on
 balancers: setup ## Run the suites of every balancer
 	@$(BIN)/pytest -q tests/integration/lb
 
-story: setup ## Run a site's releases one after the other, with all that goes wrong on the way, and the demo
-	@$(BIN)/pytest -q tests/integration/rollout/test_release_story.py tests/integration/demo
-
-rollouts: setup ## Run single releases: observed, taken back, measured, by health flags, over lost connections, by each strategy
+story: setup ## Run releases with all that goes wrong on the way, and the demo
 	@scripts/system-packages $(STRATEGY_PACKAGES)
-	@$(BIN)/pytest -q tests/integration/rollout --ignore tests/integration/rollout/test_release_story.py
+	@$(BIN)/pytest -q tests/integration/rollout tests/integration/demo
 
 strategies: setup ## Run every step of the strategies on a real apt, dnf and podman
 	@scripts/system-packages $(STRATEGY_PACKAGES)
@@ -61,7 +58,7 @@ plain-path:
 	@case "$$PWD" in *[[:space:]\'\"\$$\\]*) echo "the tests hand the path of their Python to shells, and the oldest ansible-core does not quote it:" \
 	  "clone into a folder without spaces and quotes in its path (make demo runs in any)" >&2; exit 1;; esac
 
-test: plain-path setup ## Run everything, as CI does: the longest first, in three lanes, for tests of servers wait more than they work
+test: plain-path setup ## Run everything, as CI does: the longest first, in three lanes, of which those with single modules mostly wait
 	@EVERUP_TESTS=short EVERUP_SCENARIOS=short $(MAKE) --no-print-directory -j3 --output-sync=target $(SUITES)
 
 test-all: plain-path setup $(SUITES) strategies ## Run in full what CI runs in short, and what it leaves out (some two hours)
@@ -105,4 +102,4 @@ docs: $(VENV)/.ready ## Write docs/variables.md from the roles, and docs/rules.m
 	@$(BIN)/python scripts/variables-doc
 	@$(BIN)/python scripts/rules-doc
 
-.PHONY: help plain-path packages setup bench demo docs test test-all modules balancers story rollouts strategies killed root molecule scenarios lint sanity unit floor lock
+.PHONY: help plain-path packages setup bench demo docs test test-all modules balancers story strategies killed root molecule scenarios lint sanity unit floor lock
