@@ -41,6 +41,7 @@ class FilterModule:
             "rollout_candidates": _filter(rollout.candidates),
             "rollout_plan": _filter(rollout.plan_forward),
             "rollback_plan": _filter(rollout.plan_back),
+            "rollout_serial": _filter(rollout.serial),
             "rollout_failed": _filter(hosts.failed),
             "rollout_lines": _filter(rollout.describe),
             "rollout_behind": _filter(hosts.behind),

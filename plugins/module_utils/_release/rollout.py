@@ -166,6 +166,11 @@ def _first_batches(batches: list[dict]) -> list[str]:
     return [host for hosts in first.values() for host in hosts]
 
 
+def serial(plan: Mapping | None) -> list[int]:
+    """Return the sizes of a plan's batches as a play's ``serial``, which cannot be empty: [1] of a plan without a host."""
+    return list((plan or {}).get("sizes") or [1])
+
+
 def describe(plan: dict, version: str) -> list[str]:
     """Return the plan as lines for a person."""
     if not plan["hosts"]:

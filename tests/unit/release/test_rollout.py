@@ -378,3 +378,10 @@ def test_what_is_hidden_is_not_told():
     assert failure_reason({**hidden, "results": [{**hidden, "item": 1}]}) == said
     assert failure_reason({"results": [hidden, {"failed": True, "msg": "no disk"}]}) == f"{said}; no disk"
     assert failure_reason({**hidden, "results": [{"failed": True, "msg": "s3cret"}]}) == said
+
+
+@pytest.mark.parametrize(
+    ("plan", "sizes"), [({"sizes": [1, 12, 7]}, [1, 12, 7]), ({"sizes": []}, [1]), ({}, [1]), (None, [1])], ids=str
+)
+def test_a_play_gets_a_size_also_of_a_plan_without_hosts(plan, sizes):
+    assert rollout.serial(plan) == sizes
