@@ -338,3 +338,14 @@ def test_there_is_no_way_back_after_the_contract(deploy):
     assert "cannot go back: its contract has started" in run.flat
     assert deploy.state() == "contracted"
     assert deploy.snapshot()[1:] == before[1:]
+
+
+def test_an_older_version_is_refused_after_the_contract_unless_a_reason_is_given(deploy):
+    for playbook in ("everup.deploy.preflight", "everup.deploy.expand"):
+        run = deploy.run(playbook, version="1.9.9")
+        assert run.code != 0
+        assert "Release 1.9.9 cannot be opened: it is older than 2.0.0, whose contract has started at" in run.flat
+    assert deploy.state("1.9.9") is None
+    run = deploy.run("everup.deploy.expand", "-e", json.dumps({"release_older_reason": "for the new schema"}), version="1.9.9")
+    assert run.code == 0, run.output[-4000:]
+    assert deploy.state("1.9.9") == "expanded"
