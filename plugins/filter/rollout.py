@@ -13,6 +13,7 @@ from ansible_collections.everup.deploy.plugins.module_utils._release import (
     downtime,
     hosts,
     notification,
+    reasons,
     rollout,
     status,
 )
@@ -64,6 +65,7 @@ class FilterModule:
             "release_windows": _filter(downtime.windows),
             "availability_verdict": _filter(budget.verdict),
             "budget_refusal": _filter(budget.why_spent),
+            "reason_of": _filter(reasons.reason_of),
             "over_bound": _filter(budget.over_bound),
             "release_status": _filter(status.status_lines),
             "downtime_line": _filter(status.downtime_line),

@@ -11,6 +11,7 @@ from .._migrations.migrate import option_seconds
 from .._release.evidence import HostAnswer, Policy, PoolAnswer
 from .._release.gates import DEFAULT_GATES, GATES, refusal
 from .._release.judge import check_policy, judge
+from .._release.reasons import reason_of
 from .dropped import dropped_objects
 from .gather import Gatherer
 from .snapshots import readings_of, write_snapshot
@@ -84,7 +85,7 @@ def policy_of(params: dict) -> Policy:
     """Return what the options ask for."""
     return Policy(
         gates=tuple(params["gates"]),
-        override={name: _reason(given) for name, given in params["override"].items()},
+        override={name: reason_of(given) for name, given in params["override"].items()},
         run=params["run"],
         soak=(option_seconds(params, "soak"), params["soak"]),
         known_members=tuple(params["known_members"]),
@@ -96,11 +97,6 @@ def policy_of(params: dict) -> Policy:
         approvals=params["approvals"],
         clock_tolerance=option_seconds(params, "clock_tolerance"),
     )
-
-
-def _reason(given: object) -> str:
-    """Return a reason as text, empty for what is none: ``true`` or a list is a switch, and says nothing to who reads the log."""
-    return str(given) if isinstance(given, (str, int, float)) and not isinstance(given, bool) else ""
 
 
 def _host(answer: dict) -> HostAnswer:

@@ -18,6 +18,7 @@ from . import guard as guard_rules
 from . import lease, states
 from .clock import still_soaking
 from .gates import refusal
+from .reasons import reason_of
 from .report import read_report
 from .store import Store
 
@@ -78,7 +79,7 @@ def _open(store: Store, params: dict) -> dict:
         params["dead_token"],
         params["takeover"],
         params["existing"],
-        params["older_reason"],
+        reason_of(params["older_reason"]),
     )
     return {**_described(release if not is_new else None, release), "token": token, "new": is_new}
 
@@ -141,7 +142,7 @@ def _close(store: Store, params: dict) -> dict:
 
 
 def _approve(store: Store, params: dict, check_mode: bool = False) -> dict:
-    reason = (params["reason"] or "").strip()
+    reason = reason_of(params["reason"])
     if not reason:
         raise EverupError("reason is missing: say why the contract may run, it is kept with the approval.")
     if not params["plan_hash"]:
@@ -189,7 +190,7 @@ def _foreseen(store: Store, params: dict) -> dict:
     to = {"advance": params["to"], "abort": "aborted", "fail": "failed"}.get(params["action"])
     if params["action"] == "open":
         lease.may_take(current, params["process"], current["seconds_left"] or 0.0, params["dead_token"], params["takeover"])
-        found = states.check_open(params["version"], store.releases(), older_reason=params["older_reason"])
+        found = states.check_open(params["version"], store.releases(), older_reason=reason_of(params["older_reason"]))
         release = found or {**_NEW, "version": params["version"]}
         return {**_described(found, release), "token": current["token"], "new": found is None}
     known = [release for release in store.releases() if release["version"] == params["version"]]
@@ -306,10 +307,13 @@ def record_availability(params: dict, check_mode: bool) -> dict:
 
 
 def _override(params: dict, check_mode: bool) -> dict:
+    reason = reason_of(params["override"])
+    if not reason:
+        raise EverupError("override has no reason: say why the release may begin, it is kept in the event log.")
     if not check_mode:
         with _store(params, create=True) as store, store.db.transaction():
             release = store.find(params["version"])
-            store.ledger.event("availability_overridden", release["id"], params["version"], reason=params["override"])
+            store.ledger.event("availability_overridden", release["id"], params["version"], reason=reason)
     return {"changed": True}
 
 

@@ -150,7 +150,7 @@ def check_open(version: str, releases: list[dict], existing: bool = False, older
 def _check_not_older(version: str, releases: list[dict], older_reason: str) -> None:
     """Refuse a new release whose version's numbers say that it was made before a contract that has started."""
     newer = [release for release in releases if release["contracting_at"] and compare(version, release["version"]) == -1]
-    if newer and not older_reason.strip():
+    if newer and not older_reason:
         newest = newer[-1]
         raise EverupError(
             f"Release {version} cannot be opened: it is older than {newest['version']}, whose contract has started at "

@@ -345,6 +345,8 @@ def test_an_older_version_is_refused_after_the_contract_unless_a_reason_is_given
         run = deploy.run(playbook, version="1.9.9")
         assert run.code != 0
         assert "Release 1.9.9 cannot be opened: it is older than 2.0.0, whose contract has started at" in run.flat
+    run = deploy.run("everup.deploy.expand", "-e", "release_older_reason=true", version="1.9.9")
+    assert run.code != 0, "a switch is no reason"
     assert deploy.state("1.9.9") is None
     run = deploy.run("everup.deploy.expand", "-e", json.dumps({"release_older_reason": "for the new schema"}), version="1.9.9")
     assert run.code == 0, run.output[-4000:]
