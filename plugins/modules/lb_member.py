@@ -71,7 +71,8 @@ options:
     type: bool
     default: true
   timeout:
-    description: Seconds to wait, over all balancers.
+    description:
+      - Seconds to wait, over all balancers. What a balancer takes to make a change, such as O(notice_seconds), is not counted.
     type: int
     default: 60
   interval:
@@ -82,7 +83,7 @@ options:
     description:
       - What to do when sessions outlast a drain, such as a websocket or a download that never ends.
       - V(fail) fails the task. V(proceed) warns with the number of sessions left and goes on. They end when
-        the application is stopped.
+        the application is stopped. A balancer that does not answer is never passed by, for it may have forgotten the drain.
       - With either, the member stays in drain and nothing is cut by this module.
       - A member that does not become healthy always fails.
     type: str
@@ -233,6 +234,10 @@ members:
           description: Share of new sessions.
           type: int
           sample: 1
+        backup:
+          description: Whether it gets sessions only once no other member is left; a roll-out does not count it as capacity.
+          type: bool
+          sample: false
     after:
       description: What the balancer said of the member at last. In check mode as before, but for the state.
       type: dict

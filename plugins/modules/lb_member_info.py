@@ -113,6 +113,10 @@ members:
       description: Share of new sessions.
       type: int
       sample: 1
+    backup:
+      description: Whether it gets sessions only once no other member is left; a roll-out does not count it as capacity.
+      type: bool
+      sample: false
     counters:
       description: What the balancer has counted since it started; a reload lets it count from 0 again.
       type: dict

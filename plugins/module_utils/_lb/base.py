@@ -28,6 +28,7 @@ class Member:
         healthy: whether the check passes without reserve. True where nothing is checked.
         sessions: sessions running on the member or queued for it.
         weight: share of new sessions; 0 gets none.
+        backup: whether it gets sessions only once no other member is left, such as a page that says sorry.
     """
 
     pool: str
@@ -38,6 +39,7 @@ class Member:
     healthy: bool
     sessions: int
     weight: int
+    backup: bool = False
 
     @property
     def serving(self) -> bool:
@@ -71,6 +73,8 @@ class Balancer(ABC):
 
     #: How the user wrote the balancer's address: its name in results and errors.
     address: str
+    #: How members get names of their own, for a sentence.
+    way_to_names = "give each a name of its own"
 
     @abstractmethod
     def list_members(self, pool: str | None = None) -> list[Member]:
@@ -78,12 +82,17 @@ class Balancer(ABC):
 
     def get_member(self, pool: str, name: str) -> Member:
         """Return one member of one pool."""
-        members = self.list_members(pool)
-        for member in members:
-            if member.name == name:
-                return member
-        known = ", ".join(sorted(member.name for member in members)) or "none"
-        raise EverupError(f"Pool {pool} on balancer {self.address} has no member {name}; its members are: {known}.")
+        return self.pick(self.list_members(pool), pool, name)
+
+    def pick(self, members: list, pool: str, name: str):
+        """Return which of a pool's members has a name; EverupError when none has it, and when several have."""
+        found = [member for member in members if member.name == name]
+        if not found:
+            known = ", ".join(sorted(member.name for member in members)) or "none"
+            raise EverupError(f"Pool {pool} on balancer {self.address} has no member {name}; its members are: {known}.")
+        if len(found) > 1:
+            raise EverupError(f"Pool {pool} on balancer {self.address} has {len(found)} members {name}: {self.way_to_names}.")
+        return found[0]
 
     def list_counters(self, pool: str) -> dict[str, Counters]:
         """Return by name what the balancer has counted of each member of a pool; only some products count by member."""
@@ -95,6 +104,10 @@ class Balancer(ABC):
     @abstractmethod
     def check_writable(self, pool: str) -> None:
         """Raise when this connection may look at a pool but not change it; change nothing."""
+
+    def check_change(self, pool: str, name: str, state: str) -> None:
+        """Raise when this connection may not bring a member to a state, or the balancer would not do what it means."""
+        self.check_writable(pool)
 
     @abstractmethod
     def set_state(self, pool: str, name: str, state: str) -> None:

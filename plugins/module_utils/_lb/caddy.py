@@ -40,6 +40,8 @@ class Caddy(Balancer):
         health_url: asked to learn a member's health, with ``{address}`` in it; without it a member counts as healthy.
     """
 
+    way_to_names = "give each upstream an @id of its own, such as <pool>.web1"
+
     def __init__(self, address: str, http: AdminHttp, health_url: str | None) -> None:
         self.address = address
         self.http, self.health_url = http, health_url
@@ -98,16 +100,7 @@ class Caddy(Balancer):
 
     def _upstream(self, pool: str, name: str) -> tuple[Pool, Upstream, str]:
         (found, *_others), etag = self._pools(pool)
-        upstreams = [upstream for upstream in found.upstreams if upstream.name == name]
-        if not upstreams:
-            known = ", ".join(sorted(upstream.name for upstream in found.upstreams)) or "none"
-            raise EverupError(f"Pool {pool} on balancer {self.address} has no member {name}; its members are: {known}.")
-        if len(upstreams) > 1:
-            raise EverupError(
-                f"Pool {pool} on balancer {self.address} has {len(upstreams)} members {name}: give each upstream an @id of its "
-                f"own, such as {pool}.web1."
-            )
-        return found, upstreams[0], etag
+        return found, self.pick(found.upstreams, pool, name), etag
 
     def _pools(self, pool: str | None) -> tuple[list[Pool], str]:
         """Return one pool or all, and the ETag of the configuration they stand in."""

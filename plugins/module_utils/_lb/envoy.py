@@ -86,6 +86,8 @@ class Envoy(Balancer):
         validate_certs: for https.
     """
 
+    way_to_names = "give each a name of its own in its metadata"
+
     def __init__(self, address: str, timeout: float, health_url: str | None, validate_certs: bool) -> None:
         self.address = address
         self.timeout = timeout
@@ -114,6 +116,7 @@ class Envoy(Balancer):
                     healthy=healthy,
                     sessions=host.sessions,
                     weight=host.weight,
+                    backup=host.priority > 0,
                 )
             )
         return members
@@ -129,6 +132,12 @@ class Envoy(Balancer):
     def check_writable(self, pool: str) -> None:
         (found,) = self._pools(pool)
         check_replaceable(self.address, _real(found))
+
+    def check_change(self, pool: str, name: str, state: str) -> None:
+        super().check_change(pool, name, state)
+        (found,) = self._pools(pool)
+        if state != READY:
+            self._check_panic(found, name, self._found(found, name).address, state)
 
     def set_state(self, pool: str, name: str, state: str) -> None:
         self.get_member(pool, name)
@@ -167,15 +176,7 @@ class Envoy(Balancer):
             raise
 
     def _found(self, pool: Pool, name: str) -> Endpoint:
-        of_name = [endpoint for endpoint in self._listed(pool) if endpoint.name == name]
-        if not of_name:
-            raise EverupError(f"Balancer {self.address}: somebody has taken member {name} out of pool {pool.name} just now.")
-        if len(of_name) > 1:
-            raise EverupError(
-                f"Balancer {self.address} has several members {name} in pool {pool.name} (in {pool.path}): give each a name of "
-                "its own in its metadata."
-            )
-        return of_name[0]
+        return self.pick(self._listed(pool), pool.name, name)
 
     def _check_panic(self, pool: Pool, name: str, address: str, state: str) -> None:
         """Raise when Envoy would go on sending requests to a member that is taken out."""

@@ -36,6 +36,8 @@ class Httpd(Balancer):
         health_url: asked to learn a member's health, with ``{address}`` in it, beside what httpd says of it.
     """
 
+    way_to_names = "give each BalancerMember a route of its own"
+
     def __init__(self, http: AdminHttp, health_url: str | None) -> None:
         self.address = http.address
         self.http, self.health_url = http, health_url
@@ -58,6 +60,7 @@ class Httpd(Balancer):
                     healthy=healthy,
                     sessions=worker.busy,
                     weight=worker.weight,
+                    backup=worker.backup,
                 )
             )
         return found
@@ -99,17 +102,7 @@ class Httpd(Balancer):
         return [worker for worker in manager.workers if pool in (None, worker.pool)]
 
     def _worker(self, manager: Manager, pool: str, name: str) -> Worker:
-        workers = self._workers(manager, pool)
-        found = [worker for worker in workers if worker.name == name]
-        if not found:
-            known = ", ".join(sorted(worker.name for worker in workers)) or "none"
-            raise EverupError(f"Pool {pool} on balancer {self.address} has no member {name}; its members are: {known}.")
-        if len(found) > 1:
-            raise EverupError(
-                f"Pool {pool} on balancer {self.address} has {len(found)} members {name}: give each BalancerMember a route "
-                "of its own."
-            )
-        return found[0]
+        return self.pick(self._workers(manager, pool), pool, name)
 
     def _read(self) -> Manager:
         return self._manager("GET", self.http.ask("GET", self._path))

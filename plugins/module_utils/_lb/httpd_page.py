@@ -19,6 +19,7 @@ _SCHEME = "balancer://"
 _TITLE = "Load Balancer Manager for "
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ajp": 8009, "fcgi": 8000, "h2": 443, "h2c": 80}
 _OUT = {"Dis", "Stop", "Shut"}
+_BACKUP = {"Stby", "Spar"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Worker:
     weight: int
     checked: bool
     form: dict
+
+    @property
+    def backup(self) -> bool:
+        """Whether it is a hot standby or a hot spare."""
+        return bool(_BACKUP & set(self.flags))
 
     @property
     def state(self) -> str:

@@ -58,9 +58,10 @@ def apply_state(
         wait: ``drain``: until no balancer has a session left. ``ready``: until every balancer's health check passes;
             a member that comes from ``maint`` is checked in ``drain`` first, because HAProxy sends requests to a
             member fresh from ``maint`` before it has checked it.
-        timeout: seconds to wait, over all balancers and steps.
+        timeout: seconds to wait, over all balancers and steps; the time that a balancer takes for a change is not counted.
         interval: seconds between two looks.
-        on_timeout: ``fail``, or ``proceed`` when sessions outlast a drain.
+        on_timeout: ``fail``, or ``proceed`` when sessions outlast a drain. A balancer that does not answer is never passed by:
+            it may have been started again, and have forgotten the drain.
 
     Raises EverupError; its details say what had been changed by then.
     """
@@ -69,7 +70,7 @@ def apply_state(
     places = [place for found in _on_all(balancers, lambda balancer: _places(balancer, pool, name)) for place in found]
     before = _on_all(places, _Place.look)
     differing = [place for place, member in zip(places, before) if member.state != state]
-    _on_all(differing, _Place.check_writable)
+    _on_all(differing, lambda place: place.check_change(state))
     move = _Move(places, pool, name, before, timeout, interval)
     if check_mode:
         move.seen = {place: replace(was, state=state) for place, was in zip(places, before)}
@@ -105,8 +106,8 @@ class _Place:
     def look(self) -> Member:
         return self.balancer.get_member(self.pool, self.name)
 
-    def check_writable(self) -> None:
-        self.balancer.check_writable(self.pool)
+    def check_change(self, state: str) -> None:
+        self.balancer.check_change(self.pool, self.name, state)
 
     def set_state(self, state: str) -> None:
         self.balancer.set_state(self.pool, self.name, state)
@@ -137,6 +138,7 @@ class _Move:
         self.started = time.monotonic()
         self.waited = 0.0
         self.warnings: list[str] = []
+        self.mute: list[_Place] = []  # which did not answer when they were last looked at
 
     def make(self, state: str, wait: bool, on_timeout: str) -> None:
         """Go to the state, and wait for it where asked."""
@@ -187,10 +189,13 @@ class _Move:
         )
         if not pending:
             return
-        said = (
-            f"{self.member} is not drained after {self.timeout:g} s: "
-            f"last seen {_listed(pending)}. New sessions are stopped, running ones were not cut, and it stays in drain."
-        )
+        said = f"{self.member} is not drained after {self.timeout:g} s: last seen {_listed(pending)}."
+        if self.mute:
+            raise EverupError(
+                f"{said} A balancer that cannot be asked may send it new sessions: the application must not be stopped before it "
+                "answers. Bring it back, and try again."
+            )
+        said += " New sessions are stopped, running ones were not cut, and it stays in drain."
         if on_timeout != "proceed":
             raise EverupError(
                 f"{said} Give it a longer timeout, find out who holds on, or set on_timeout=proceed to go on and let "
@@ -229,12 +234,13 @@ class _Move:
         in ``held`` ends the wait at once: somebody else acts on it, or a reload forgot it.
         """
         while True:
-            pending = {}
+            pending, self.mute = {}, []
             for place in self.places:
                 try:
                     member = place.look()
                 except EverupError as error:
                     pending[place] = str(error)
+                    self.mute.append(place)
                     continue
                 self.seen[place] = member
                 if held and member.state not in held:
@@ -252,9 +258,11 @@ class _Move:
             time.sleep(min(self.interval, left))
 
     def _set(self, state: str, places: list[_Place]) -> None:
+        began = time.monotonic()
         for place in places:
             place.set_state(state)
             self.seen[place] = replace(self.seen[place], state=state)
+        self.started += time.monotonic() - began
 
     def _look(self) -> None:
         for place in self.places:

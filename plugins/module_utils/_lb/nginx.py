@@ -41,6 +41,8 @@ class Nginx(Balancer):
         validate_certs: for a health check by https.
     """
 
+    way_to_names = "give each a name of its own in a comment behind its line, such as '# web1'"
+
     def __init__(self, address: str, program: str, timeout: float, health_url: str | None, validate_certs: bool) -> None:
         self.address = address
         self.program, self.timeout = program, timeout
@@ -62,6 +64,7 @@ class Nginx(Balancer):
                 healthy=healthy,
                 sessions=established(server.address, processes),
                 weight=server.weight,
+                backup=server.backup,
             )
             for (name, server), (text, healthy) in zip(servers, health)
         ]
@@ -79,12 +82,7 @@ class Nginx(Balancer):
     def set_state(self, pool: str, name: str, state: str) -> None:
         self.get_member(pool, name)
         self.check_writable(pool)
-        (path, _server), *others = self._of_name(pool, name)
-        if others:
-            raise EverupError(
-                f"Balancer {self.address} has several members {name} in pool {pool} (in {path}): give each a name of its own "
-                "in a comment behind its line, such as '# web1'."
-            )
+        (path, _server), *_none = self._of_name(pool, name)
         with locked(self.address, path.parent, 2 * self.timeout):
             self._change(path, pool, name, state)
 
@@ -107,10 +105,7 @@ class Nginx(Balancer):
         replace_text(path, _replaced(text, server, server.written(state, pending=False)))
 
     def _found(self, text: str, pool: str, name: str) -> Server:
-        for server in upstreams(text).get(pool, []):
-            if server.name == name:
-                return server
-        raise EverupError(f"Balancer {self.address}: somebody has taken member {name} out of pool {pool} just now.")
+        return self.pick(upstreams(text).get(pool, []), pool, name)
 
     def _reload(self) -> None:
         """Test the configuration, reload it, and return once nginx works with it."""

@@ -43,6 +43,7 @@ class Server:
         name: as its comment says, else its address.
         address: ``host:port``, or ``unix:path``.
         weight: its share of requests.
+        backup: whether it gets requests only once no other one is left.
         down: whether nginx leaves it out once it has loaded this file.
         mark: what the comment says the state is to be, empty without one.
         pending: nothing has yet said that nginx has loaded what the comment says.
@@ -54,6 +55,7 @@ class Server:
     name: str
     address: str
     weight: int
+    backup: bool
     down: bool
     mark: str
     pending: bool
@@ -126,6 +128,7 @@ def _server(text: str, words: list[str], start: int, end: int) -> Server:
         name=(comment["name"] if comment else None) or address,
         address=address,
         weight=int(weights[-1]) if weights and weights[-1].isdigit() else 1,
+        backup="backup" in words[2:],
         down="down" in words[2:],
         mark=(comment["mark"] or "") if comment else "",
         pending=bool(comment and comment["pending"]),

@@ -37,6 +37,8 @@ class Traefik(Balancer):
         validate_certs: for https.
     """
 
+    way_to_names = "give each a name of its own in the middleware everup-<pool>"
+
     def __init__(self, address: str, timeout: float, health_url: str | None, validate_certs: bool) -> None:
         self.address = address
         self.timeout = timeout
@@ -87,19 +89,12 @@ class Traefik(Balancer):
     def _change(self, pool: str, name: str, state: str) -> None:
         """Write the state, and return once Traefik works with it; else put back what was there."""
         before = self._read()
-        of_name = [server for server in self._pools(pool)[pool] if server.name == name]
-        if not of_name:
-            raise EverupError(f"Balancer {self.address}: somebody has taken member {name} out of pool {pool} just now.")
-        if len(of_name) > 1:
-            raise EverupError(
-                f"Balancer {self.address} has several members {name} in pool {pool}: give each a name of its own in the "
-                f"middleware everup-{pool}."
-            )
+        url = self.pick(self._pools(pool)[pool], pool, name).url
         written = with_state(before, pool, name, state)
         replace_text(self._path, written)
         deadline = time.monotonic() + self.timeout
         try:
-            while (of_name[0].url in self._running().get(pool, {})) != (state == READY):
+            while (url in self._running().get(pool, {})) != (state == READY):
                 if time.monotonic() >= deadline:
                     raise EverupError(
                         f"Balancer {self.address} has not loaded {self._path} within {self.timeout:g} s: member {name} of pool "

@@ -85,19 +85,25 @@ def pool_refusals(pool: str, registered: Mapping, behind: Mapping, floor: int) -
         floor: how many healthy members must be left while it does.
     """
     known: dict = {}
+    backups: dict = {}
     wanted: dict = {}
     for member in pool_members(registered):
-        known.setdefault(member["balancer"], set()).add(member["member"])
+        known.setdefault(member["balancer"], []).append(member["member"])
+        backups.setdefault(member["balancer"], []).extend([member["member"]] if member.get("backup") else [])
         wanted.setdefault(member["balancer"], {}).update(dict.fromkeys(behind.get(member["asked"], [])))
     sentences = []
     for balancer, members in known.items():
         missing = [name for name in wanted[balancer] if name not in members]
         if missing:
             sentences.append(f"Pool {pool} on {balancer} has no member {', '.join(missing)}.")
-        if len(members) <= floor:
+        twice = [name for name in wanted[balancer] if members.count(name) > 1]
+        if twice:
+            sentences.append(f"Pool {pool} on {balancer} has several members {', '.join(twice)}: give each a name of its own.")
+        capacity = len(set(members) - set(backups[balancer]))
+        if capacity <= floor:
             sentences.append(
-                f"Pool {pool} on {balancer} has {len(members)} member(s) and rolling_upgrade_min_healthy is {floor}: that leaves "
-                "no host to take out. Lower it, or add members."
+                f"Pool {pool} on {balancer} has {capacity} member(s){' that are no backup' if backups[balancer] else ''} and "
+                f"rolling_upgrade_min_healthy is {floor}: that leaves no host to take out. Lower it, or add members."
             )
     return sentences
 

@@ -42,8 +42,8 @@ def capacity_reasons(
 
     Parameters:
         pool: the pool, empty for a group without a balancer.
-        pool_members: live members with balancer, member, state, health and serving, as ``lb_member_info`` returns them;
-            nothing at all is no evidence, and so a reason.
+        pool_members: live members with balancer, member, state, health, serving and backup, as ``lb_member_info`` returns
+            them; nothing at all is no evidence, and so a reason. Who gets users only once nobody else is left is no capacity.
         leaving: names of the members about to be drained.
         mute: a sentence for each balancer that could not be asked.
         floor: how many healthy members must be left serving.
@@ -59,7 +59,7 @@ def capacity_reasons(
     if not pools and not mute:
         reasons.append(f"no balancer has said which members pool {pool} has")
     for balancer, members in pools.items():
-        serving = [m["member"] for m in members if m["serving"]]
+        serving = [m["member"] for m in members if m["serving"] and not m.get("backup")]
         left = [name for name in serving if name not in leaving]
         names = [m["member"] for m in members]
         wanted = {name for m in members for name in (behind or {}).get(m.get("asked"), leaving)}
@@ -67,9 +67,13 @@ def capacity_reasons(
         reasons += [f"pool {pool} on {balancer} has no member {name}" for name in missing]
         # A batch that takes nothing away may always begin: it may be what brings the capacity back.
         if len(left) < min(floor, len(serving)):
-            out = [f"{m['member']} is {m['state']}, {m['health']}" for m in members if m["member"] not in serving]
+            out = [_why_out(m) for m in members if m["member"] not in serving]
             reasons.append(
                 f"pool {pool} on {balancer} would be left with {len(left)} healthy member(s), the floor is {floor}"
                 + (f" ({'; '.join(out)})" if out else "")
             )
     return reasons
+
+
+def _why_out(member: dict) -> str:
+    return f"{member['member']} is {'a backup' if member.get('backup') else member['state']}, {member['health']}"

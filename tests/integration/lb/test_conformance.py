@@ -33,6 +33,7 @@ def test_info_lists_every_member_with_its_balancer(lb, rig, apps):
         "serving": True,
         "sessions": 0,
         "weight": 1,
+        "backup": False,
     }
 
 

@@ -125,7 +125,7 @@ def test_a_file_that_is_gone_is_named(lb, rig):
 
 def test_two_members_of_one_name_are_refused(lb, rig):
     edit(rig, lambda members: members[1]["metadata"]["filter_metadata"]["everup.deploy"].update(member="web1"))
-    with pytest.raises(EverupError, match="several members web1"):
+    with pytest.raises(EverupError, match="has 2 members web1: give each a name of its own in its metadata"):
         lb.move(rig, "drain")
 
 
@@ -147,8 +147,9 @@ def test_a_pool_that_would_panic_is_not_drained(lb, start_rig, apps):
     lb.move(rig, "drain")
     assert lb.served(rig, apps) == [False, True]
     for state in ("drain", "maint"):
-        with pytest.raises(EverupError, match=r"50 % of them are available, which is Envoy's healthy_panic_threshold"):
-            lb.move(rig, state, member="web2")
+        for check_mode in (True, False):
+            with pytest.raises(EverupError, match=r"50 % of them are available, which is Envoy's healthy_panic_threshold"):
+                lb.move(rig, state, member="web2", check_mode=check_mode)
     assert lb.facts(rig, member="web2")["state"] == "ready"
     for state in ("maint", "drain", "ready"):  # one of two is half of them, which is enough
         lb.move(rig, state)

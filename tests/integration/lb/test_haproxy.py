@@ -67,6 +67,11 @@ def test_member_of_weight_0_is_ready_but_serves_nobody(lb, start_rig):
         lb.move(rig, "ready", timeout=0)
 
 
+def test_a_backup_is_told(lb, start_rig):
+    rig = start_rig(server_options={"shop/web2": "check backup"})
+    assert [member["backup"] for member in lb.info(rig, pool="shop")["members"]] == [False, True]
+
+
 def test_a_weight_that_was_set_by_hand_outlives_drain_and_ready(lb, start_rig):
     rig = start_rig(server_options={"shop/web1": "check weight 100"})
     rig.server.command("set weight shop/web1 40%")

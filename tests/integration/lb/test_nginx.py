@@ -109,11 +109,20 @@ def test_a_member_without_a_comment_has_its_address_as_name(lb, rig, apps):
     assert path.read_text().splitlines()[2].endswith(" down; # [everup: drain]")
 
 
+def test_a_backup_is_told_and_stays_one(lb, rig):
+    path = rig.server.upstream_file
+    path.write_text(path.read_text().replace("; # web2", " backup; # web2"))
+    assert [member["backup"] for member in lb.info(rig, pool="shop")["members"]] == [False, True]
+    lb.move(rig, "drain", member="web2")
+    lb.move(rig, "ready", member="web2")
+    assert " backup; # web2" in path.read_text()
+
+
 def test_two_members_of_one_name_are_refused(lb, rig):
     path = rig.server.upstream_file
     before = path.read_text().replace("# web2", "# web1")
     path.write_text(before)
-    with pytest.raises(EverupError, match=r"has several members web1 in pool shop .* give each a name of its own"):
+    with pytest.raises(EverupError, match=r"has 2 members web1: give each a name of its own"):
         lb.move(rig, "drain")
     assert path.read_text() == before
 

@@ -112,6 +112,11 @@ def test_flags_are_states(status, state):
     assert workers(row(status=status))[0].state == state
 
 
+@pytest.mark.parametrize(("status", "backup"), [("Init Ok", False), ("Init Stby Ok", True), ("Init Spar Ok", True)])
+def test_a_standby_or_a_spare_is_a_backup(status, backup):
+    assert workers(row(status=status))[0].backup is backup
+
+
 @pytest.mark.parametrize(
     ("status", "method", "check", "said"),
     [

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
 from ansible_collections.everup.deploy.plugins.module_utils._lb.base import Balancer, Member
@@ -100,6 +102,37 @@ def test_a_balancer_that_stays_away_is_what_the_time_out_names():
     lb = Scripted(script=["lb1 cannot be reached."] * 100)
     with pytest.raises(EverupError, match="last seen lb1 cannot be reached"):
         move([lb], "drain")
+
+
+def test_a_balancer_that_stays_away_is_never_passed_by():
+    """It may have been started again, and send users to an application that is about to be stopped."""
+    pair = [Scripted("lb1", sessions=3), Scripted("lb2", script=["lb2 cannot be reached."] * 100)]
+    with pytest.raises(EverupError, match=r"last seen 3 sessions .*lb2 cannot be reached.* must not be stopped") as error:
+        move(pair, "drain", on_timeout="proceed")
+    assert "it stays in drain" not in str(error.value)
+    assert error.value.details["changed"] is True
+
+
+def test_the_time_that_a_change_takes_is_not_waited_for():
+    class Slow(Scripted):
+        def set_state(self, pool, name, state):
+            time.sleep(0.3)
+            super().set_state(pool, name, state)
+
+    lb = Slow(script=[{"sessions": 5}, {"sessions": 5}, {"sessions": 0}])
+    assert move([lb], "drain", timeout=0.2)["waited_seconds"] < 0.2
+
+
+def test_several_members_of_one_name_are_refused_also_in_check_mode():
+    class Twins(Scripted):
+        def list_members(self, pool=None):
+            return super().list_members(pool) * 2
+
+    pair = [Scripted("lb1"), Twins("lb2")]
+    for check_mode in (True, False):
+        with pytest.raises(EverupError, match="Pool shop on balancer lb2 has 2 members web1: give each a name of its own"):
+            move(pair, "drain", check_mode=check_mode)
+    assert pair[0].sets == pair[1].sets == []
 
 
 def test_a_refusal_half_way_says_what_has_changed():

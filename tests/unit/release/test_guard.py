@@ -120,3 +120,11 @@ def test_a_lost_balancer_stops_the_batch():
 
 def test_without_a_pool_there_is_no_floor():
     assert capacity_reasons("", [], ["web1"], [], 1) == []
+
+
+def test_a_backup_is_no_capacity():
+    sorry = {**member("sorry"), "backup": True}
+    assert capacity_reasons("shop", [member("web1", False, health="DOWN"), member("web2"), sorry], ["web2"], [], 1) == [
+        "pool shop on lb1 would be left with 0 healthy member(s), the floor is 1 (web1 is ready, DOWN; sorry is a backup, UP)"
+    ]
+    assert capacity_reasons("shop", [member("web1"), member("web2"), sorry], ["web2"], [], 1) == []

@@ -274,6 +274,18 @@ def test_each_balancer_must_have_every_member_and_more_than_the_floor():
     ]
 
 
+def test_backups_and_twins_are_told():
+    both = looked(lb1=["web1", "web2", "sorry"])
+    for member in both["results"][0]["members"]:
+        member["backup"] = member["member"] == "sorry"
+    behind = {"lb1": ["web1", "web2"]}
+    assert balancers.pool_refusals("shop", both, behind, 1) == []
+    (said,) = balancers.pool_refusals("shop", both, behind, 2)
+    assert "has 2 member(s) that are no backup and rolling_upgrade_min_healthy is 2" in said
+    (said,) = balancers.pool_refusals("shop", looked(lb1=["web1", "web1", "web2"]), behind, 1)
+    assert said == f"Pool shop on lb1 ({SOCKET}) has several members web1: give each a name of its own."
+
+
 def test_a_balancer_of_some_hosts_must_have_those():
     hosts = variables(
         web1={"rolling_upgrade_balancers": ["north"]},
