@@ -115,6 +115,11 @@ reasons:
   elements: str
   returned: when the batch is refused
   sample: ['web2 failed, is unreachable, or was left out by --limit']
+checked_at:
+  description: When the batch was allowed, in seconds since 1970 by the clock of the host that this ran on.
+  type: float
+  returned: when the batch may begin
+  sample: 1795341600.5
 """
 
 from ansible_collections.everup.deploy.plugins.module_utils._db.connection import CONNECTION_SPEC

@@ -91,7 +91,12 @@ def pool_refusals(pool: str, registered: Mapping, behind: Mapping, floor: int) -
         known.setdefault(member["balancer"], []).append(member["member"])
         backups.setdefault(member["balancer"], []).extend([member["member"]] if member.get("backup") else [])
         wanted.setdefault(member["balancer"], {}).update(dict.fromkeys(behind.get(member["asked"], [])))
-    sentences = []
+    shared = sorted({name for names in behind.values() for name in names if names.count(name) > 1})
+    sentences = [
+        f"Several hosts are member {name} of pool {pool}, so one would be upgraded while it serves: give each its own "
+        "rolling_upgrade_member."
+        for name in shared
+    ]
     for balancer, members in known.items():
         missing = [name for name in wanted[balancer] if name not in members]
         if missing:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import Iterator
 
@@ -329,7 +330,7 @@ def guard(params: dict, check_mode: bool) -> dict:
     """Refuse the next batch unless the plan, the ledger, the lease and the live balancers allow it.
 
     Returns:
-        changed, always false.
+        changed, always false; checked_at, seconds since 1970.
 
     Raises:
         EverupError: every reason why not.
@@ -365,4 +366,4 @@ def guard(params: dict, check_mode: bool) -> dict:
             "Mend that, then run the same command again.",
             reasons=reasons,
         )
-    return {"changed": False}
+    return {"changed": False, "checked_at": time.time()}

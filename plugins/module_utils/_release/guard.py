@@ -53,11 +53,16 @@ def capacity_reasons(
     if not pool:
         return []
     reasons = list(mute)
+    if pool == "*":
+        return [*reasons, "rolling_upgrade_pool is '*': the guard has to know which pool it guards, so name one"]
     pools: dict = {}
     for member in pool_members:
         pools.setdefault(member["balancer"], []).append(member)
     if not pools and not mute:
         reasons.append(f"no balancer has said which members pool {pool} has")
+    if behind:
+        drained = {name for names in behind.values() for name in names}
+        reasons += [f"no balancer is named for member {name} of pool {pool}" for name in leaving if name not in drained]
     for balancer, members in pools.items():
         serving = [m["member"] for m in members if m["serving"] and not m.get("backup")]
         left = [name for name in serving if name not in leaving]

@@ -131,4 +131,9 @@ def _why_failed(item: Mapping, is_hidden: bool) -> str:
         return "failed; its output is hidden (no_log)"
     said = " ".join(str(item.get("stderr") or item.get("stdout") or "").split())[-_LAST_WORDS:]
     message = str(item.get("msg") or "no reason given")
+    if message.rstrip(".") == "Error executing command" and item.get(
+        "cmd"
+    ):  # which ansible.builtin.command says of one that is not there
+        command = item["cmd"] if isinstance(item["cmd"], str) else " ".join(map(str, item["cmd"]))
+        return f"{message.rstrip('.')} '{command}': is it there, and may this user run it?"
     return f"{message} (exit code {item['rc']}): {said}" if item.get("rc") and said else message

@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from .._db.script import parse_duration
 from .._errors import EverupError
+
+_SPARE_SECONDS = 60  # for Ansible's own time between the end of a step and the next renewal
 
 
 class LeaseHeld(EverupError):
@@ -37,3 +42,21 @@ def may_take(row: dict, process: dict, seconds_left: float, dead_token: int | No
         "release_takeover=true.",
         lease={name: row[name] for name in ("holder", "holder_process", "token", "taken_at", "expires_at", "release_version")},
     )
+
+
+def lease_for(ttl: str, steps: Mapping) -> str:
+    """Return for how long a lease must be taken so that no step outlives it, as a duration.
+
+    Parameters:
+        ttl: for how long it is taken at least.
+        steps: how many seconds each step may take before it is renewed.
+
+    Raises:
+        EverupError: ttl is no duration.
+    """
+    try:
+        least = parse_duration(ttl)
+    except ValueError as error:
+        raise EverupError(f"rolling_upgrade_lease_ttl: {error}.") from None
+    longest = max((float(seconds) for seconds in steps.values()), default=0.0)
+    return f"{max(least, longest + _SPARE_SECONDS):.0f}s"

@@ -65,12 +65,19 @@ def plan_forward(found: list[dict], hostvars: Mapping, members: Mapping, version
     return _completed(groups, hostvars, finished, before, members)
 
 
-def plan_back(found: list[dict], hostvars: Mapping, members: Mapping, states: list | None = None) -> dict:
+def plan_back(
+    found: list[dict], hostvars: Mapping, members: Mapping, states: list | None = None, gone: list | str | None = None
+) -> dict:
     """Plan the way back: every host that a release touched and that is not back yet, the last group first.
 
     Parameters:
-        found, hostvars, members: as for plan_forward().
+        found, hostvars, members: as for plan_forward(); with rolling_upgrade_answer, the registered question whether a host can
+            be reached, where it was asked. Who did not answer goes last: Ansible ends a run with a batch that is lost as a whole.
         states: take only hosts in these states; by default every one that is not back.
+        gone: hosts that took part and are left as they are, for they are gone for good; a list, or their names with commas.
+
+    Returns:
+        As plan_forward(), and ``gone``.
 
     Raises:
         EverupError: a touched host is no longer in the inventory's web groups, or its version before is not known.
@@ -79,21 +86,41 @@ def plan_back(found: list[dict], hostvars: Mapping, members: Mapping, states: li
         host: row for host, row in members.items() if row["state"] != "rolled_back" and (not states or row["state"] in states)
     }
     known = {host for group in found for host in group["hosts"]}
+    given = [name.strip() for name in gone.split(",")] if isinstance(gone, str) else list(gone or [])
+    here = sorted(set(given) & known)
+    if here:
+        raise EverupError(f"rollback_gone has {', '.join(here)}, which the inventory has: take it out there, or here.")
+    left = sorted(set(touched) & set(given))
+    touched = {host: row for host, row in touched.items() if host not in left}
     strangers = sorted(set(touched) - known)
     if strangers:
-        raise EverupError(f"{', '.join(strangers)} took part in the release and is in no group of rollout_groups any more.")
+        raise EverupError(
+            f"{', '.join(strangers)} took part in the release and is in no group of rollout_groups any more. Where that is a "
+            f"mistake of the inventory, mend it. Hosts that are gone for good: -e rollback_gone={','.join(strangers)}"
+        )
     unknown = sorted(host for host, row in touched.items() if not row["version_before"])
     if unknown:
         raise EverupError(
             f"The ledger does not know which version {', '.join(unknown)} ran before the release: upgrade forward instead, or "
             "take it out of the pool and deploy it by hand."
         )
+    silent = [host for host in touched if _is_silent(hostvars[host].get("rolling_upgrade_answer"))]
     groups = [
-        {"name": group["name"], "hosts": [host for host in reversed(group["hosts"]) if host in touched], "whole": group["hosts"]}
+        {
+            "name": group["name"],
+            "hosts": [host for host in reversed(group["hosts"]) if host in touched and host not in silent],
+            "whole": group["hosts"],
+            "last": [host for host in reversed(group["hosts"]) if host in silent],
+        }
         for group in reversed(found)
     ]
-    finished = sorted(set(members) - set(touched))
-    return _completed(groups, hostvars, finished, {host: row["version_before"] for host, row in touched.items()}, members)
+    finished = sorted(set(members) - set(touched) - set(left))
+    before = {host: row["version_before"] for host, row in touched.items()}
+    return {**_completed(groups, hostvars, finished, before, members), "gone": left}
+
+
+def _is_silent(answer) -> bool:
+    return isinstance(answer, Mapping) and bool(answer.get("failed") or answer.get("unreachable"))
 
 
 def _rules(groups: list[dict], hostvars: Mapping) -> list[dict]:
@@ -131,8 +158,15 @@ def _pool(variables: Mapping) -> str:
 
 
 def _completed(groups: list[dict], hostvars: Mapping, finished: list[str], before: dict, members: Mapping) -> dict:
-    stranded = [host for group in groups for host in group["hosts"] if (members.get(host) or {}).get("state") in STRANDED]
+    taken = [host for group in groups for host in [*group["hosts"], *group.get("last", [])]]
+    stranded = [host for host in taken if (members.get(host) or {}).get("state") in STRANDED]
+    last = [(group["name"], host) for group in groups for host in group.get("last", [])]
+    groups = [{name: value for name, value in group.items() if name != "last"} for group in groups]
     plan = plan_batches([{**group, "out": stranded + _not_serving(group, hostvars)} for group in _rules(groups, hostvars)])
+    for group, host in last:
+        plan["batches"].append({"group": group, "number": len(plan["batches"]) + 1, "canary": False, "hosts": [host]})
+        plan["hosts"].append(host)
+        plan["sizes"].append(1)
     return {
         **plan,
         "finished": finished,
@@ -180,4 +214,5 @@ def describe(plan: dict, version: str) -> list[str]:
         for batch in plan["batches"]
     ]
     done = [f"done already: {', '.join(plan['finished'])}"] if plan["finished"] else []
-    return [f"{len(plan['hosts'])} host(s) to {version}", *lines, *done]
+    gone = [f"left as they are, gone for good: {', '.join(plan['gone'])}"] if plan.get("gone") else []
+    return [f"{len(plan['hosts'])} host(s) to {version}", *lines, *done, *gone]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .._moments import in_words
+from . import process
 
 _EARLIER = 5
 
@@ -31,7 +32,8 @@ def status_lines(release_info: dict, migration_info: dict) -> list[str]:
     lines.append(f"release     {release['version']} is {release['state']} since {since}, opened by {release['opened_by']}")
     lines += [f"            {release['reason']}"] if release["reason"] else []
     lease = release_info["lease"]
-    is_held = bool(lease and lease["holder"] and lease["seconds_left"] > 0)
+    is_dead = bool(lease and lease["holder"] and process.is_dead(lease["holder_process"]))
+    is_held = bool(lease and lease["holder"] and lease["seconds_left"] > 0) and not is_dead
     lines.append(f"next        {release_info['next_step']}" + (", once the run that holds the lease is over" if is_held else ""))
     lines += [f"waits for   {what}" for what in _waits_for(release_info)]
     lines += _downtime_lines(release_info["downtime"])
@@ -39,7 +41,7 @@ def status_lines(release_info: dict, migration_info: dict) -> list[str]:
         left = lease["seconds_left"]
         lines.append(
             f"lease       {lease['holder']}, process {lease['holder_process'].get('pid')}, since {lease['taken_at']}, "
-            + (f"expires in {left:.0f} s" if left > 0 else "expired")
+            + ("which is dead: the same command goes on at once" if is_dead else f"expires in {left:.0f} s" if left > 0 else "expired")
         )
     for host, row in release_info["members"].items():
         versions = f"{row['version_before'] or '?'} -> {row['version_after'] or '?'}"
