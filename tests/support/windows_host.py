@@ -16,6 +16,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "roles/rolling_upgrade/files/iis
 _PLUGIN = """\
 import json
 import re
+import time
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
@@ -89,6 +90,8 @@ class ActionModule(ActionBase):
         if self._play_context.check_mode:
             return {{"changed": True, "skipped": True}}
         state["calls"].append([script, given])
+        if script == state.get("hangs_in"):
+            time.sleep(20)
         if script == state.get("killed_in"):
             raise ValueError("the connection is gone")
         if script == "look":

@@ -90,6 +90,16 @@ def test_an_engine_that_does_not_answer_is_no_host_without_a_version(driver, tmp
     assert run.version_now is None
 
 
+@pytest.mark.parametrize("step", ["version", "strategies/container/image", "strategies/container/prune"])
+def test_an_engine_that_hangs_is_waited_for_within_a_bound(driver, tmp_path, step):
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexec sleep 20\n")
+    docker.chmod(0o755)
+    run = driver.run(step, rolling_upgrade_container_engine=str(docker), rolling_upgrade_restart_timeout="2")
+    assert (run.code, "Timed out after 2 second(s)" in run.flat) == (2, True), run.output
+    assert run.version_now is None
+
+
 def test_the_first_version_is_pulled_and_run_where_there_was_none(driver, host, port):
     run = driver.run(*CHECK, *UPGRADE[1:], *GATE, version="1.0.0")
     assert run.code == 0, run.output

@@ -62,6 +62,14 @@ def test_a_site_that_is_not_there_is_refused_with_those_that_are(iis):
     assert "web1: IIS has no site 'shopp' (rolling_upgrade_iis_site); there are shop" in run.flat
 
 
+@pytest.mark.parametrize(("script", "bound", "step"), [("look", 2, "version"), ("switch", 4, UPGRADE[2])])
+def test_a_script_that_hangs_is_waited_for_within_a_bound(iis, host, script, bound, step):
+    host.update(hangs_in=script, releases=["2.0.0"])
+    run = iis(step, rolling_upgrade_restart_timeout="2", rolling_upgrade_iis_timeout="1")
+    assert (run.code, f"Timed out after {bound} second(s)" in run.flat) == (2, True), run.output
+    assert host.path() == r"C:\inetpub\shop"
+
+
 @pytest.mark.parametrize("version", [r"..\2.0.0", "2.0.0/../1.0.0"])
 def test_a_version_that_would_lead_out_of_the_folder_is_refused(iis, host, version):
     run = iis("strategies/iis/check", version=version)
