@@ -169,6 +169,11 @@ lease:
   description: Who holds the lease, since when, and when it expires.
   type: dict
   returned: when the lease is refused
+lease_lost:
+  description: That another run has taken the lease over, so that this one must not act any more.
+  type: bool
+  returned: when it has
+  version_added: 0.2.0
 approver:
   description: Who has approved.
   type: str

@@ -291,7 +291,7 @@ class Ledger:
             (token,),
         )
         if renewed != 1:
-            raise LeaseLost(self.describe_lost(token))
+            raise LeaseLost(self.describe_lost(token), lease_lost=True)
 
     def describe_lost(self, token: int) -> str:
         """Return the sentence about a fencing token that no longer holds the lease."""

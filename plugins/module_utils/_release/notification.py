@@ -10,7 +10,7 @@ from .states import next_step
 _UNDER_WAY = ("open", "expanding", "rolling", "contracting", "rolling_back")
 
 
-def notification(release: dict, form: str = "json", error: str = "") -> dict:
+def notification(release: dict, form: str = "json", error: str = "", is_recorded: bool = True) -> dict:
     """Return the body of a webhook that tells in which state a release is.
 
     A run can end with an error and leave the release as it was, such as a contract that is refused: then both are told.
@@ -20,17 +20,22 @@ def notification(release: dict, form: str = "json", error: str = "") -> dict:
         form: ``json`` (version, state, since, reason, opened_by, next_step, text), ``slack`` (an incoming webhook's ``text``)
             or ``teams`` (an adaptive card, as a workflow of Teams takes it).
         error: why the run ended with an error, empty where it did not.
+        is_recorded: whether the ledger has the error; else the row is that of before the run, and says nothing of its state now.
 
     Raises:
         EverupError: there is no such form.
     """
     if form not in _FORMS:
         raise EverupError(f"A webhook's format is '{form}': it must be one of {', '.join(_FORMS)}.")
+    if error and not is_recorded:
+        return _FORMS[form]({**release, "reason": error, "unrecorded": True})
     return _FORMS[form](release if release["state"] == "failed" or not error else {**release, "reason": error, "stays": True})
 
 
 def _title(release: dict) -> str:
     state = release["state"].replace("_", " ")
+    if release.get("unrecorded"):
+        return f"A run for release {release['version']} ended with an error that the ledger does not have; it was {state} before"
     if release.get("stays"):
         return f"A run for release {release['version']} ended with an error, it is {state} as before"
     return f"Release {release['version']} is {state}"
@@ -38,7 +43,7 @@ def _title(release: dict) -> str:
 
 def _next(release: dict) -> str:
     """Return what comes next: the run that has just begun to change something goes on by itself."""
-    is_under_way = release["state"] in _UNDER_WAY and not release.get("stays")
+    is_under_way = release["state"] in _UNDER_WAY and not (release.get("stays") or release.get("unrecorded"))
     return "this run goes on" if is_under_way else next_step(release["state"], release["reached"])
 
 

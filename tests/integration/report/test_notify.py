@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ansible_collections.everup.deploy.plugins.module_utils._probe.probe import run_probe
 from ansible_collections.everup.deploy.tests.support.adhoc import isolated
 
 from lab.shop import SHOP
@@ -21,11 +25,23 @@ SECRET = "T0KEN-in-the-address"
 
 
 @pytest.fixture
-def hooks():
+def at_first_page():
+    """What happens once a measurement has begun, so that a page is asked for: functions without arguments."""
+    return []
+
+
+@pytest.fixture
+def hooks(at_first_page):
     """A server of webhooks: address, and the requests it got by path. What is posted to /refused gets a 500."""
     got: list[tuple[str, dict]] = []
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            while at_first_page:
+                at_first_page.pop()()
+            self.send_response(204)
+            self.end_headers()
+
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             got.append((self.path, body))
@@ -48,7 +64,8 @@ def play(playbook: str, folder: Path, *arguments: str, **variables) -> subproces
         "release_version": "2.4.0",
         **variables,
     }
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), f"everup.deploy.{playbook}", "-e", json.dumps(settings)]
+    playbook = playbook if playbook.endswith(".yml") else f"everup.deploy.{playbook}"
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), playbook, "-e", json.dumps(settings)]
     return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=200, env=isolated(folder))
 
 
@@ -105,3 +122,88 @@ def test_a_setting_that_is_wrong_fails_nothing(tmp_path) -> None:
     assert expanded.stdout.count("webhook 1 of notify_webhooks was not told") == 2
     assert "webhook 2" not in expanded.stdout
     assert SECRET not in expanded.stdout + expanded.stderr
+
+
+@pytest.fixture
+def measured(tmp_path, hooks):
+    """Options of a run that is measured, and the probe, which is ended."""
+    folder = {"name": "everup-2.4.0", "folder": str(tmp_path / "availability"), "timeout": 1.0, "during": [], "detail": True}
+    address, _got = hooks
+    options = {
+        "availability_urls": [f"{address}/page"],
+        "availability_folder": folder["folder"],
+        "availability_name": folder["name"],
+        "availability_after": 0,
+        "availability_max_duration": 120,
+    }
+
+    def probe(state: str) -> dict:
+        return run_probe({**folder, "state": state}, False)
+
+    yield options, probe
+    probe("stopped")
+
+
+def test_why_a_run_ended_is_told_where_the_database_is_what_failed(tmp_path, hooks, measured, at_first_page) -> None:
+    """It cannot be recorded; the measurement ends, and what it has seen is recorded by the next run."""
+    (address, got), (options, probe) = hooks, measured
+    database, away = tmp_path / "shop.sqlite", tmp_path / "away"
+
+    def take_the_database_away() -> None:
+        database.rename(away)
+        database.mkdir()
+
+    at_first_page.append(take_the_database_away)
+    run = play("expand", tmp_path, notify_webhooks=[{"url": f"{address}/{SECRET}"}], **options)
+    assert run.returncode == 2, run.stdout[-4000:]
+    failed = run.stdout.rpartition("TASK [everup.deploy.lease : Stop: ")[2]
+    why = re.search("See which expand scripts .*: .*unable to open.*not recorded in the ledger: .*unable to open", failed)
+    assert why, run.stdout[-4000:]
+    assert [body["state"] for _path, body in got] == ["open", "open"]
+    assert "See which expand scripts" in got[-1][1]["reason"] and "not recorded" in got[-1][1]["reason"]
+    assert got[-1][1]["text"].startswith("A run for release 2.4.0 ended with an error that the ledger does not have")
+    ended = probe("reported")
+    assert (ended["running"], ended["report"]["end"]) == (False, "stopped")
+
+    database.rmdir()
+    away.rename(database)
+    again = play("expand", tmp_path, **options)
+    assert again.returncode == 0, again.stdout[-4000:]
+    with closing(sqlite3.connect(database)) as ledger:
+        runs = [name for (name,) in ledger.execute("SELECT run FROM everup_probe ORDER BY id")]
+    assert (len(runs), runs[0]) == (2, ended["run"])
+
+
+def test_a_run_that_has_lost_its_lease_tells_why_it_ended_and_lets_the_other_one_measure(
+    tmp_path, hooks, measured, at_first_page
+) -> None:
+    (address, got), (options, probe) = hooks, measured
+
+    def take_the_lease() -> None:
+        with closing(sqlite3.connect(tmp_path / "shop.sqlite")) as ledger, ledger:
+            ledger.execute("UPDATE everup_lease SET token = token + 1, holder = 'another run', holder_process = '{}'")
+
+    at_first_page.append(take_the_lease)
+    run = play("expand", tmp_path, notify_webhooks=[{"url": f"{address}/{SECRET}"}], **options)
+    assert run.returncode == 2, run.stdout[-4000:]
+    assert "but another run took it" in got[-1][1]["reason"]
+    assert probe("reported")["running"]
+
+
+def test_a_lease_that_cannot_be_given_back_hides_no_reason(tmp_path) -> None:
+    """A run that ends before its time though nothing is wrong."""
+    database = tmp_path / "shop.sqlite"
+    tasks = [
+        {"ansible.builtin.include_role": {"name": "everup.deploy.lease", "tasks_from": "open"}},
+        {"ansible.builtin.command": {"argv": ["mv", str(database), str(tmp_path / "away")]}},
+        {"ansible.builtin.file": {"path": str(database), "state": "directory"}},
+        {
+            "ansible.builtin.include_role": {"name": "everup.deploy.lease", "tasks_from": "stop"},
+            "vars": {"lease_reason": "the window is over"},
+        },
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    run = play(str(tmp_path / "play.yml"), tmp_path, lease_version="2.4.0", lease_database={"login_db": str(database)})
+    assert run.returncode == 2, run.stdout[-4000:]
+    failed = run.stdout.rpartition("TASK [everup.deploy.lease : Stop: ")[2]
+    assert re.search("the window is over .*the lease is not given back: .*unable to open", failed), run.stdout[-4000:]

@@ -62,6 +62,14 @@ def test_a_run_that_leaves_the_release_as_it_was_tells_its_error(form) -> None:
     assert notification(FAILED, form, "another word for it") == notification(FAILED, form)
 
 
+@pytest.mark.parametrize("form", ["json", "slack", "teams"])
+@pytest.mark.parametrize("state", ["open", "rolled", "failed"])
+def test_an_error_that_the_ledger_does_not_have_is_told_with_what_was_known(form, state) -> None:
+    told = json.dumps(notification({**FAILED, "state": state}, form, "the disk is full", False))
+    assert "the disk is full" in told and "web1" not in told and "this run goes on" not in told
+    assert f"ended with an error that the ledger does not have; it was {state} before" in told
+
+
 def test_an_unknown_form_is_named() -> None:
     with pytest.raises(EverupError, match="format is 'carrier pigeon': it must be one of json, slack, teams"):
         notification(FAILED, "carrier pigeon")
