@@ -115,10 +115,11 @@ extends_documentation_fragment:
   - everup.deploy.attributes.action_groups
 attributes:
   check_mode:
-    support: full
+    support: partial
     details:
-      - It only reads, so it does the same in check mode and waits for real.
-      - Skip it there when what it waits for is not brought about in check mode.
+      - O(url) and O(tcp) only read, so they are asked in check mode as well, and waited for.
+      - O(command) may do anything, so it is not run, and the task is skipped. Pages of O(warm_up) are not asked for either.
+      - Skip the task there when what it waits for is not brought about in check mode.
   diff_mode:
     support: none
     details: Changes nothing.
@@ -164,9 +165,15 @@ status:
   sample: 200
 rc:
   description: Exit code of the last run; null when it did not come to its end.
-  returned: with O(command)
+  returned: with O(command), and not in check mode
   type: int
   sample: 0
+skipped:
+  description: That nothing was looked at, since this is check mode.
+  returned: with O(command) in check mode
+  type: bool
+  sample: true
+  version_added: 0.2.0
 version:
   description: The version that the last good response named.
   returned: success, with O(version)
@@ -174,7 +181,7 @@ version:
   sample: 2.4.0
 latency:
   description: How long the last response took, in seconds.
-  returned: success
+  returned: success, when at least one request was made
   type: float
   sample: 0.012
 body:
@@ -207,7 +214,7 @@ warm_up:
       description: What the last of these was; empty without any.
       type: str
     skipped:
-      description: How many requests were not made because the time was over.
+      description: How many requests were not made, because the time was over or this is check mode.
       type: int
     elapsed:
       description: How long it took, in seconds.
@@ -219,10 +226,10 @@ url:
   sample: http://127.0.0.1:8080/healthz
 """
 
-from ansible_collections.everup.deploy.plugins.module_utils._app.health import Response, is_judged, watch
+from ansible_collections.everup.deploy.plugins.module_utils._app.health import Response, check_options, is_judged, subject, watch
 from ansible_collections.everup.deploy.plugins.module_utils._app.http import request
 from ansible_collections.everup.deploy.plugins.module_utils._app.probe import connect, execute, parse_address
-from ansible_collections.everup.deploy.plugins.module_utils._app.warm_up import targets, warm_up, warnings
+from ansible_collections.everup.deploy.plugins.module_utils._app.warm_up import targets, untouched, warm_up, warnings
 from ansible_collections.everup.deploy.plugins.module_utils._module import run_module
 
 ARGUMENT_SPEC = {
@@ -259,11 +266,22 @@ def run(params: dict, check_mode: bool) -> dict:
         return request(url, headers if is_ours else {}, params["validate_certs"], timeout)
 
     is_over = bool(params["_progress"] and params["_progress"].get("healthy"))
-    result = {} if is_over else watch(params, _look(params, get))
-    if pages and (is_over or not is_judged(params)):
+    result = {} if is_over else _wait(params, check_mode, get)
+    warms_up = pages and (is_over or not is_judged(params))
+    if warms_up and check_mode:
+        result["warm_up"] = untouched(pages, params)
+    elif warms_up:
         result["warm_up"] = warm_up(pages, params, get)
         result["warnings"] = warnings(result["warm_up"])
     return result
+
+
+def _wait(params: dict, check_mode: bool, get) -> dict:
+    """Return what watch() does; in check mode a command is not run."""
+    if check_mode and params["command"]:
+        check_options(params)
+        return {"skipped": True, "msg": f"{subject(params)} was not run, since this is check mode."}
+    return watch(params, _look(params, get))
 
 
 def _look(params: dict, get):

@@ -49,7 +49,7 @@ def watch(
     Raises:
         EverupError: the time was up; it says what was waited for and what was seen last.
     """
-    _check(params)
+    check_options(params)
     progress = params.get("_progress") or {"spent": 0.0, "polls": 0, "streak": 0, "verdicts": {}}
     verdicts, streak, polls = progress["verdicts"], progress["streak"], progress["polls"]
     start = clock() - progress["spent"]
@@ -192,8 +192,12 @@ def _last(progress: dict) -> Optional[Response]:
     return Response(last["status"], last["body"]) if last else None
 
 
-def _check(params: dict) -> None:
-    """Refuse options under which no wait can succeed."""
+def check_options(params: dict) -> None:
+    """Refuse options under which no wait can succeed.
+
+    Raises:
+        EverupError: names the option.
+    """
     for name in ("interval", "timeout", "request_timeout", "consecutive", "max_latency"):
         if params[name] is not None and not params[name] > 0:
             raise EverupError(f"{name} is {params[name]:g}; it must be more than 0.")

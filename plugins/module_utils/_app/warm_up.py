@@ -70,6 +70,11 @@ def warm_up(
     }
 
 
+def untouched(pages: list[tuple[str, bool]], params: dict) -> dict:
+    """Return what warm_up() does, in check mode, where it asks for no page."""
+    return {"requests": 0, "errors": 0, "last_error": "", "skipped": len(pages) * params["warm_up_count"], "elapsed": 0.0}
+
+
 def warnings(outcome: dict) -> list[str]:
     """Return what a person should know of a warm-up, nothing when all went well."""
     said = []

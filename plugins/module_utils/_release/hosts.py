@@ -19,9 +19,9 @@ def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
     Parameters:
         hosts: every host of the release's web groups.
         hostvars: with rolling_upgrade_evidence, the registered answer of each host's health check, skipped where it has no
-            health URL and missing where it was not reachable; and, once rolling_upgrade_said_version, with
-            rolling_upgrade_version_now, empty where it is not known; and rolling_upgrade_names_version, whether the health
-            check asks for the version.
+            health URL or, in check mode, where it has a command, and missing where it was not reachable; and, once
+            rolling_upgrade_said_version, with rolling_upgrade_version_now, empty where it is not known; and
+            rolling_upgrade_names_version, whether the health check asks for the version.
         version: the version it must run.
     """
     return [why for why in (_why_behind(host, hostvars[host], version) for host in hosts) if why]

@@ -358,6 +358,32 @@ def test_check_mode_looks_for_real(serve, ansible):
     assert result["polls"] == 3
 
 
+def test_check_mode_warms_nothing_up(serve, ansible):
+    server = serve(lambda number: (200, OK))
+    for options in ({}, {"condition": "version == '2.4.0'"}):
+        server.seen.clear()
+        result, code = ansible(quick(server.url, warm_up=["/", "/catalog"], warm_up_count=2, **options), "--check")
+        assert (code, result["polls"], len(server.seen)) == (0, 3, 3)
+        assert (result["warm_up"]["requests"], result["warm_up"]["skipped"]) == (0, 4)
+        assert not result.get("warnings")
+
+
+def test_check_mode_runs_no_command_and_says_so(tmp_path):
+    words = ["touch", str(tmp_path / "ran")]
+    done = run_task(tmp_path, "health_check", {"command": words}, "--check")
+    assert (done.code, "SKIPPED" in done.output) == (0, True), done.output
+    result = run_module(MODULE, {"command": words}, check=True)
+    assert (result["failed"], result["skipped"], result["changed"]) == (False, True, False)
+    assert result["msg"] == f"The command '{' '.join(words)}' was not run, since this is check mode."
+    assert not (tmp_path / "ran").exists()
+    refused = run_module(MODULE, {"command": words, "interval": 0}, check=True)
+    assert refused["failed"] and "interval is 0" in refused["msg"]
+
+
+def test_check_mode_connects_for_real(silent_port):
+    assert run_module(MODULE, {"tcp": f"127.0.0.1:{silent_port}", "interval": 0.02}, check=True)["polls"] == 3
+
+
 def test_an_unreachable_host_is_unreachable(ansible):
     ssh = ["-c", "ssh", "-e", "ansible_host=127.0.0.1 ansible_port=1"]
     result, code = ansible(quick("http://127.0.0.1:1/", condition="status == 'ok'"), *ssh)
