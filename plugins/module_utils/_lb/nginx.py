@@ -79,6 +79,11 @@ class Nginx(Balancer):
         except PermissionError:
             raise EverupError(f"Balancer {self.address} would answer 'Permission denied' to a reload by this user.") from None
 
+    def check_change(self, pool: str, name: str, state: str) -> None:
+        super().check_change(pool, name, state)
+        for path, server in self._of_name(pool, name):
+            self._check_movable(path, pool, server)
+
     def set_state(self, pool: str, name: str, state: str) -> None:
         self.get_member(pool, name)
         self.check_writable(pool)
@@ -93,6 +98,7 @@ class Nginx(Balancer):
         """
         before = read_text(path)
         server = self._found(before, pool, name)
+        self._check_movable(path, pool, server)
         if server.pending or server.down == (state == READY):
             replace_text(path, _replaced(before, server, server.written(state, pending=True)))
             try:
@@ -103,6 +109,13 @@ class Nginx(Balancer):
         text = read_text(path)
         server = self._found(text, pool, name)
         replace_text(path, _replaced(text, server, server.written(state, pending=False)))
+
+    def _check_movable(self, path: Path, pool: str, server: Server) -> None:
+        if server.obstacle:
+            raise EverupError(
+                f"Balancer {self.address} cannot move member {server.name} of pool {pool}: in {path} {server.obstacle}. Give "
+                "each server a line of its own, with no other comment than the one behind it."
+            )
 
     def _found(self, text: str, pool: str, name: str) -> Server:
         return self.pick(upstreams(text).get(pool, []), pool, name)

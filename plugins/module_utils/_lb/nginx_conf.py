@@ -50,6 +50,7 @@ class Server:
         start, end: of the line's text in the file, the comment included.
         text: the line up to its semicolon.
         rest: what else the comment says.
+        obstacle: why no state can be written into the line without losing something else; empty when one can.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Server:
     end: int
     text: str
     rest: str
+    obstacle: str
 
     @property
     def state(self) -> str:
@@ -136,7 +138,17 @@ def _server(text: str, words: list[str], start: int, end: int) -> Server:
         end=end + len(line) if comment else end,
         text=text[start : end - 1],
         rest=comment["rest"].rstrip() if comment else "",
+        obstacle=_obstacle(text[start:end], "" if comment else line.strip()),
     )
+
+
+def _obstacle(statement: str, behind: str) -> str:
+    """Say what the comment with a member's state would hide, or what would be lost when the statement is written anew."""
+    if behind:
+        return f"{behind[:80]!r} stands behind its semicolon on the same line, where its state has to stand as a comment"
+    if any(token.lastgroup == "comment" for token in _TOKEN.finditer(statement)):
+        return "a comment stands inside its statement of several lines"
+    return ""
 
 
 def _words(text: str) -> list[str]:

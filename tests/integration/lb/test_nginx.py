@@ -118,6 +118,25 @@ def test_a_backup_is_told_and_stays_one(lb, rig):
     assert " backup; # web2" in path.read_text()
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_line_with_something_behind_the_member_is_refused_before_anything_is_changed(lb, rig, apps, check_mode):
+    """The comment with web1's state would hide web2, which would get no request and be gone for good."""
+    path = rig.server.upstream_file
+    before = path.read_text().replace("; # web1\n", ";", 1)
+    assert before != path.read_text()
+    path.write_text(before)
+    member = "127.0.0.1:{}".format(apps["web1"].at[1])
+    with pytest.raises(
+        EverupError, match=rf"member {member} of pool shop: .*# web2' stands behind.*a line of its own.*Nothing was"
+    ):
+        lb.move(rig, "drain", member=member, check_mode=check_mode)
+    with pytest.raises(EverupError, match="a line of its own"):
+        lb.balancer(rig).set_state("shop", member, "drain")
+    assert path.read_text() == before
+    lb.move(rig, "drain", member="web2")
+    assert lb.served(rig, apps) == [True, False]
+
+
 def test_two_members_of_one_name_are_refused(lb, rig):
     path = rig.server.upstream_file
     before = path.read_text().replace("# web2", "# web1")

@@ -60,6 +60,26 @@ def test_how_a_state_is_written(line, state, pending, expected):
     assert server.written(state, pending) == expected
 
 
+@pytest.mark.parametrize(
+    ("block", "obstacles"),
+    [
+        ("server a:1; server b:1; # web2\n", ["'server b:1; # web2' stands behind", ""]),
+        ("server a:1; }\n", ["'}' stands behind"]),
+        ("server a:1; } # end\n", ["'} # end' stands behind"]),
+        ("server a:1; keepalive 4;\n", ["'keepalive 4;' stands behind"]),
+        ("server a:1 # the big one\n weight=2; # web1\n", ["a comment stands inside"]),
+        ("server a:1\n weight=2; # web1\n", [""]),
+        ("server 'a#1:1';# web1\r\n", [""]),
+        ("zone shop 64k; server a:1;   \n", [""]),
+        ("server a:1;\n", [""]),
+    ],
+)
+def test_what_a_state_behind_a_line_would_hide_is_an_obstacle(block, obstacles):
+    found = upstreams(f"upstream u {{ {block}}}")["u"]
+    assert [server.obstacle[: len(said)] for server, said in zip(found, obstacles)] == obstacles
+    assert [bool(server.obstacle) for server in found] == [bool(said) for said in obstacles]
+
+
 @given(
     st.sampled_from(["", " down", " weight=5", " backup down"]),
     st.sampled_from(["", " # web1", "  # two words", " # web1 [everup: drain] of the attic", " #", "\r"]),
