@@ -16,6 +16,7 @@ description:
   - Elsewhere, as in AWX or CI, it prints one line whenever a host comes to another state. AWX gives its jobs a terminal, so there
     it is told by the environment (C(CI), C(JOB_ID), C(AWX_...), C(RUNNER_...)).
   - With O(file) every change is also written to a file, one JSON object a line, as it happens.
+  - It never ends a run. Where it can no longer print it is silent, and a file that cannot be written is a warning.
 requirements:
   - To be enabled by name in C(callbacks_enabled), beside any stdout callback.
 options:
@@ -42,11 +43,13 @@ options:
         key: file
 """
 
+import functools
 import json
 import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 
 from ansible.plugins.callback import CallbackBase
@@ -57,6 +60,20 @@ _MEMBER = "everup.deploy.release_member"
 _UNATTENDED = ("CI", "JOB_ID", "GITHUB_ACTIONS", "GITLAB_CI", "BUILD_NUMBER", "TF_BUILD")
 _UNATTENDED_BEGINNINGS = ("AWX_", "TOWER_", "RUNNER_")
 _SPARE_LINES = 6  # of a terminal, for what others print
+_SETTING = "'file' of [callback_timeline], or EVERUP_TIMELINE_FILE"
+
+
+def _harmless(hook):
+    """Return a hook of Ansible's that raises nothing: whatever a callback raises ends the whole run."""
+
+    @functools.wraps(hook)
+    def kept(self, *args, **kwargs) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:
+            self._warn_of_bug(hook.__name__, error)
+
+    return kept
 
 
 class CallbackModule(CallbackBase):
@@ -75,13 +92,18 @@ class CallbackModule(CallbackBase):
         self._file = None
         self._process = os.getpid()
         self._print = None
+        self._is_mute = False  # once nobody takes what is printed
+        self._is_warned = False
 
     def set_options(self, task_keys=None, var_options=None, direct=None) -> None:
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         mode, path = self.get_option("mode"), self.get_option("file")
         self._live = mode == "live" or (mode == "auto" and sys.stdout.isatty() and _is_watched(os.environ))
         if path:
-            self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as Ansible runs
+            try:
+                self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as Ansible runs
+            except (OSError, ValueError) as error:
+                self._give_up_file(path, error)
         if self._live and self._print is None:
             self._print = self._display.display
             self._display.display = self._around
@@ -96,10 +118,12 @@ class CallbackModule(CallbackBase):
         finally:
             self._draw()
 
+    @_harmless
     def v2_runner_on_start(self, host, task) -> None:
         if self._timeline.task(host.get_name(), task.get_name().strip().rpartition(" : ")[2]):
             self._redraw()
 
+    @_harmless
     def v2_runner_on_ok(self, result) -> None:
         facts = result._result.get("ansible_facts") or {}
         plan = facts.get("rolling_upgrade_plan")
@@ -113,19 +137,20 @@ class CallbackModule(CallbackBase):
             row = result._result["member"]
             self._moved(row["host"], row["state"], row.get("reason") or "")
 
+    @_harmless
     def v2_runner_on_unreachable(self, result) -> None:
         if not result._task.ignore_unreachable:
             self._moved(result._host.get_name(), UNREACHABLE, str(result._result.get("msg", "")).strip())
 
+    @_harmless
     def v2_playbook_on_stats(self, stats) -> None:
         self._erase()
         if self._live:
             self._display.display = self._print
-        if self._timeline.hosts:
-            for line in self._timeline.bars(80):
-                self._display.display(line)
+        for line in self._timeline.bars(80):
+            self._say(line)
         if self._file:
-            self._file.close()
+            self._file.close()  # each line has been written at once: nothing is left that could fail
             self._file = None
 
     def _moved(self, name: str, state: str, reason: str) -> None:
@@ -136,12 +161,50 @@ class CallbackModule(CallbackBase):
         if self._live:
             self._redraw()
         else:
-            self._display.display(f"timeline: {name} (batch {host.batch}) is {state}" + (f": {reason}" if reason else ""))
+            self._say(f"timeline: {name} (batch {host.batch}) is {state}" + (f": {reason}" if reason else ""))
 
     def _write(self, event: dict) -> None:
-        if self._file:
+        if not self._file:
+            return
+        try:
             at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             self._file.write(json.dumps({"at": at, **event}) + "\n")
+        except OSError as error:
+            file, self._file = self._file, None
+            with suppress(OSError):  # it tries once more to write what it has
+                file.close()
+            self._give_up_file(file.name, error)
+
+    def _give_up_file(self, path: str, error: Exception) -> None:
+        said = getattr(error, "strerror", None) or error
+        self._warn(f"timeline: the file of events {path} ({_SETTING}) cannot be written: {said}. The run goes on without it.")
+
+    def _warn_of_bug(self, hook: str, error: Exception) -> None:
+        if not self._is_warned:
+            self._is_warned = True
+            self._warn(
+                f"timeline: {hook} failed ({type(error).__name__}: {error}). The run goes on, but what the timeline shows may be "
+                "wrong. This is a bug in everup.deploy."
+            )
+
+    def _warn(self, text: str) -> None:
+        with suppress(Exception):
+            self._display.warning(text)
+
+    def _say(self, line: str) -> None:
+        self._shown(lambda: self._display.display(line))
+
+    def _put(self, text: str) -> None:
+        self._shown(lambda: (sys.stdout.write(text), sys.stdout.flush()))
+
+    def _shown(self, show) -> None:
+        """Show something; once that has failed, as with a pipe that nobody reads any more, nothing is shown again."""
+        if self._is_mute:
+            return
+        try:
+            show()
+        except Exception:
+            self._is_mute = True
 
     def _redraw(self) -> None:
         if self._live:
@@ -150,17 +213,16 @@ class CallbackModule(CallbackBase):
 
     def _erase(self) -> None:
         if self._drawn:
-            sys.stdout.write(f"\x1b[{self._drawn}F\x1b[J")
+            self._put(f"\x1b[{self._drawn}F\x1b[J")
             self._drawn = 0
 
     def _draw(self) -> None:
-        if not self._timeline.hosts:
+        if self._is_mute or not self._timeline.hosts:
             return
         size = shutil.get_terminal_size()
         height = max(3, size.lines - _SPARE_LINES)
         lines = self._timeline.table(time.monotonic(), size.columns - 1, height, colour=True)
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
+        self._put("\n".join(lines) + "\n")
         self._drawn = len(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -20,8 +21,14 @@ class Display:
 
     verbosity = 0
 
+    def __init__(self):
+        self.warnings = []
+
     def display(self, msg, *args, **kwargs):
         print(msg)
+
+    def warning(self, msg, *args, **kwargs):
+        self.warnings.append(msg)
 
 
 class Terminal(io.StringIO):
@@ -189,6 +196,70 @@ def test_every_change_is_in_the_file_at_once(callback, tmp_path):
         {**where, "state": "draining", "reason": ""},
         {**where, "state": "unreachable", "reason": "no route to host"},
     ]
+
+
+class Cut(Terminal):
+    """A standard output whose reader goes away, as ``| head`` does."""
+
+    is_cut = False
+    tries = 0
+
+    def write(self, text):
+        if self.is_cut:
+            self.tries += 1
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("mode", ["plain", "live"])
+def test_an_output_that_nobody_reads_any_more_ends_nothing(callback, monkeypatch, tmp_path, mode):
+    made, _out = callback(mode=mode, file=str(tmp_path / "events.jsonl"))
+    cut = Cut()
+    monkeypatch.setattr(sys, "stdout", cut)
+    planned(made)
+    cut.is_cut = True
+    printed = []
+    if mode == "live":
+        monkeypatch.setattr(made, "_print", printed.append)
+        made._display.display("TASK [Drain web1]")
+    for state in ("draining", "drained", "ready"):
+        moved(made, "web1", state)
+    made.v2_playbook_on_stats(None)
+    assert cut.tries == 1
+    assert printed == (["TASK [Drain web1]"] if mode == "live" else [])
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_file_on_a_full_disk_is_told_once_and_the_lines_go_on(callback):
+    made, out = callback(file="/dev/full")
+    planned(made)
+    moved(made, "web1", "draining")
+    moved(made, "web1", "ready")
+    made.v2_playbook_on_stats(None)
+    assert [line for line in out.getvalue().splitlines() if line.startswith("timeline")] == [
+        "timeline: web1 (batch 1) is draining",
+        "timeline: web1 (batch 1) is ready",
+    ]
+    (said,) = made._display.warnings
+    assert re.search(r"/dev/full .*EVERUP_TIMELINE_FILE\) cannot be written: No space left on device", said)
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_its_setting(callback, tmp_path):
+    made, out = callback(file=str(tmp_path))
+    planned(made)
+    moved(made, "web1", "draining")
+    assert out.getvalue() == "timeline: web1 (batch 1) is draining\n"
+    (said,) = made._display.warnings
+    assert f"{tmp_path} ('file' of [callback_timeline], or EVERUP_TIMELINE_FILE) cannot be written: Is a directory" in said
+
+
+def test_facts_of_another_shape_end_nothing(callback):
+    made, _out = callback()
+    for _number in range(2):
+        planned(made, plan={"batches": [{"hosts": ["web1"]}]})
+    made.v2_runner_on_ok(result("web1", "everup.deploy.release_member", {"member": {}}))
+    (said,) = made._display.warnings
+    assert said.startswith("timeline: v2_runner_on_ok failed (KeyError: 'group')")
 
 
 def test_a_host_that_may_be_unreachable_is_not_told(callback):
