@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from .._errors import EverupError
+from .addresses import check_address, told
 
 _PAUSE_SECONDS = 0.05
 # What HTTP allows in a URL: anything else could end the request's first line.
@@ -113,7 +114,7 @@ class AdminHttp:
         if answer.status in (403, 405):
             return EverupError(f"Balancer {self.address}: Permission denied, it answers {said}{_quoted(answer)}. {way_on}")
         if 300 <= answer.status < 400:
-            to = answer.headers.get("location", "elsewhere")
+            to = told(answer.headers.get("location", "elsewhere"))
             return EverupError(f"Balancer {self.address} answers {said}, which leads to {to}: give the address that it leads to.")
         return EverupError(f"Balancer {self.address} answers {said}{_quoted(answer)}. Look at its error log.")
 
@@ -146,7 +147,7 @@ def base_url(address: str) -> str:
         scheme, rest = "http", address
     host, colon, port = rest.partition("/")[0].rpartition(":")
     if scheme not in ("http", "https") or not rest or (not separator and not (colon and host and port.isdigit())):
-        raise EverupError(f"Balancer address {address!r} is neither the URL of an admin interface nor its host:port.")
+        raise EverupError(f"Balancer address {told(address)!r} is neither the URL of an admin interface nor its host:port.")
     return f"{scheme}://{rest.rstrip('/')}"
 
 
@@ -238,17 +239,14 @@ def _checked(address: str) -> str:
     Raises:
         EverupError: it is not, or it holds a password, which would be shown wherever the balancer is named.
     """
+    check_address(address)
     try:
         url = urlsplit(address)
         host, _port = url.hostname, url.port  # a port that is none is a ValueError
     except ValueError:
         url = host = None
-    if url and "@" in url.netloc:
-        raise EverupError(
-            f"The address of the balancer on {host} holds a user or a password: give them as url_username and url_password."
-        )
     if not host or url.scheme not in ("http", "https") or url.query or url.fragment or not _URL.match(address):
-        raise EverupError(f"Balancer address {address!r} is not an http or https URL, without a query.")
+        raise EverupError(f"Balancer address {told(address)!r} is not an http or https URL, without a query.")
     return address
 
 

@@ -173,11 +173,10 @@ class Caddy(Balancer):
 
 def connect(params: dict) -> list[Balancer]:
     """Return one balancer an address of the module's parameters; nothing is asked yet."""
-    addresses = list(dict.fromkeys(params["address"]))
-    if not addresses:
-        raise EverupError("The list of balancer addresses is empty.")
     options = (params["connect_timeout"], params["validate_certs"], params["url_username"], params["url_password"])
-    return [Caddy(address, AdminHttp(address, *options, path=_socket(address)), params["health_url"]) for address in addresses]
+    return [
+        Caddy(address, AdminHttp(address, *options, path=_socket(address)), params["health_url"]) for address in params["address"]
+    ]
 
 
 def _socket(address: str) -> str | None:

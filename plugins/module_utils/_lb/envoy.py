@@ -285,10 +285,9 @@ class Envoy(Balancer):
 
 def connect(params: dict) -> list[Balancer]:
     """Return one balancer an admin interface of the module's parameters; nothing is asked yet."""
-    addresses = list(dict.fromkeys(params["address"]))
-    if not addresses:
-        raise EverupError("The list of balancer addresses is empty.")
-    return [Envoy(address, params["connect_timeout"], params["health_url"], params["validate_certs"]) for address in addresses]
+    return [
+        Envoy(address, params["connect_timeout"], params["health_url"], params["validate_certs"]) for address in params["address"]
+    ]
 
 
 def pools(dump: dict) -> dict[str, Pool]:

@@ -15,6 +15,7 @@ import socket
 import time
 
 from .._errors import EverupError
+from .addresses import told
 from .base import DRAIN, MAINT, READY, Balancer, Counters, Member
 
 # srv_admin_state is a bit field (enum srv_admin in server-t.h). Maintenance is forced (0x01), inherited from a tracked
@@ -137,10 +138,7 @@ class HAProxy(Balancer):
 
 def connect(params: dict) -> list[Balancer]:
     """Return one balancer an address of the module's parameters; nothing is sent yet."""
-    addresses = list(dict.fromkeys(params["address"]))
-    if not addresses:
-        raise EverupError("The list of balancer addresses is empty.")
-    return [HAProxy(address, params["connect_timeout"]) for address in addresses]
+    return [HAProxy(address, params["connect_timeout"]) for address in params["address"]]
 
 
 def parse_servers_state(text: str) -> list[dict]:
@@ -221,7 +219,7 @@ def _target(address: str):
         return socket.AF_UNIX, address
     host, separator, port = address.rpartition(":")
     if not separator or not host or not port.isdigit():
-        raise EverupError(f"Balancer address {address!r} is neither the path of a Unix socket nor host:port.")
+        raise EverupError(f"Balancer address {told(address)!r} is neither the path of a Unix socket nor host:port.")
     if host.startswith("["):
         return socket.AF_INET6, (host.strip("[]"), int(port))
     return socket.AF_INET, (host, int(port))

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from .._errors import EverupError
+from .addresses import told
 from .base import DRAIN, MAINT, READY, Balancer, Member
 from .checks import check_all
 from .connections import accepted
@@ -111,13 +112,13 @@ class HealthFlag(Balancer):
 
 def connect(params: dict) -> list[Balancer]:
     """Return the application behind the flag file of the module's parameters."""
-    addresses = list(dict.fromkeys(params["address"]))
+    addresses = [told(address) for address in params["address"]]
     if len(addresses) != 1 or not addresses[0].startswith("/"):
         raise EverupError(f"The address of a health flag is the path of one file on the member itself, not {addresses!r}.")
     if params["notice_seconds"] < 0:
         raise EverupError("notice_seconds must be at least 0.")
     names = ("listen", "notice_seconds", "health_url", "validate_certs", "connect_timeout")
-    return [HealthFlag(addresses[0], *(params[name] for name in names))]
+    return [HealthFlag(params["address"][0], *(params[name] for name in names))]
 
 
 def _age(path: Path) -> float | None:

@@ -132,11 +132,8 @@ class Httpd(Balancer):
 
 def connect(params: dict) -> list[Balancer]:
     """Return one balancer a balancer-manager of the module's parameters; nothing is asked yet."""
-    addresses = list(dict.fromkeys(params["address"]))
-    if not addresses:
-        raise EverupError("The list of balancer addresses is empty.")
     options = (params["connect_timeout"], params["validate_certs"], params["url_username"], params["url_password"])
-    return [Httpd(AdminHttp(address, *options), params["health_url"]) for address in addresses]
+    return [Httpd(AdminHttp(address, *options), params["health_url"]) for address in params["address"]]
 
 
 def health(worker: Worker, check: tuple[str, bool] | None) -> tuple[str, bool]:

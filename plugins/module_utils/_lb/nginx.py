@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from .._errors import EverupError
+from .addresses import told
 from .base import READY, Balancer, Member
 from .checks import check_all
 from .connections import established
@@ -200,14 +201,11 @@ class Nginx(Balancer):
 
 def connect(params: dict) -> list[Balancer]:
     """Return one balancer a configuration file of the module's parameters; nothing is run yet."""
-    addresses = list(dict.fromkeys(params["address"]))
-    if not addresses:
-        raise EverupError("The list of balancer addresses is empty.")
-    for address in addresses:
+    for address in params["address"]:
         if not address.startswith("/"):
-            raise EverupError(f"Balancer address {address!r} is not the path of nginx's main configuration file.")
+            raise EverupError(f"Balancer address {told(address)!r} is not the path of nginx's main configuration file.")
     options = (params["nginx_program"], params["connect_timeout"], params["health_url"], params["validate_certs"])
-    return [Nginx(address, *options) for address in addresses]
+    return [Nginx(address, *options) for address in params["address"]]
 
 
 def _replaced(text: str, server: Server, line: str) -> str:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .._errors import EverupError
+from .addresses import check_address
 from .base import Balancer
 
 
@@ -56,7 +58,12 @@ def required_if() -> list:
 
 def connect(params: dict) -> list[Balancer]:
     """Return the balancers that the module's parameters name; EverupError when an address makes no sense."""
-    return _code(params["provider"]).connect(params)
+    addresses = list(dict.fromkeys(params["address"]))
+    if not addresses:
+        raise EverupError("The list of balancer addresses is empty.")
+    for address in addresses:
+        check_address(address)
+    return _code(params["provider"]).connect({**params, "address": addresses})
 
 
 def _code(name: str):

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from .._errors import EverupError
+from .addresses import told
 from .admin_http import base_url, get_json
 from .base import DRAIN, READY, Balancer, Member
 from .checks import check_all
@@ -46,8 +47,8 @@ class Traefik(Balancer):
         path, _at, api = address.partition("@")
         if not path.startswith("/"):
             raise EverupError(
-                f"Balancer address {address!r} is not the path of Traefik's dynamic configuration file, with the address of its "
-                f"API behind it, as in /etc/traefik/dynamic/shop.yml@{_API}."
+                f"Balancer address {told(address)!r} is not the path of Traefik's dynamic configuration file, with the address "
+                f"of its API behind it, as in /etc/traefik/dynamic/shop.yml@{_API}."
             )
         self._path = Path(os.path.realpath(path))
         self._url = base_url(api or _API)
@@ -178,10 +179,10 @@ class Traefik(Balancer):
 
 def connect(params: dict) -> list[Balancer]:
     """Return one balancer an address of the module's parameters; nothing is asked yet."""
-    addresses = list(dict.fromkeys(params["address"]))
-    if not addresses:
-        raise EverupError("The list of balancer addresses is empty.")
-    return [Traefik(address, params["connect_timeout"], params["health_url"], params["validate_certs"]) for address in addresses]
+    return [
+        Traefik(address, params["connect_timeout"], params["health_url"], params["validate_certs"])
+        for address in params["address"]
+    ]
 
 
 def running(answer: dict) -> dict[str, dict]:

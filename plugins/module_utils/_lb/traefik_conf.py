@@ -23,6 +23,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from .addresses import told
 from .base import DRAIN, MAINT, READY
 
 PREFIX = "everup-"
@@ -89,7 +90,7 @@ def address_of(url: str) -> str:
     """Return ``host:port`` of a server's URL; ValueError when it has none."""
     parts = urlsplit(url)
     if not parts.hostname:
-        raise ValueError(f"{url!r} is not the URL of a server")
+        raise ValueError(f"{told(url)!r} is not the URL of a server")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{host}:{parts.port or _PORTS.get(parts.scheme, 80)}"
 

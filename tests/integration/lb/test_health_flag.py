@@ -55,7 +55,7 @@ ELSEWHERE = {
     "test_pair_with_one_denied_is_not_changed": NO_OTHER,
     "test_pair_opens_only_when_both_see_it_healthy": NO_OTHER,
     "test_same_address_twice_is_one_balancer": NO_OTHER,
-    "test_no_address_is_refused": "test_an_address_that_is_no_file_is_refused",
+    "test_no_address_is_refused": "test_no_address_is_refused",
 }
 NOTICE = 0.6  # HAProxy here checks every 50 ms, and believes three of them
 
@@ -227,10 +227,15 @@ def test_an_application_that_is_not_healthy_is_not_opened(apps, move, state, fla
     assert flag.exists()
 
 
-@pytest.mark.parametrize("address", [["run/drain"], ["/a", "/b"], []])
+@pytest.mark.parametrize("address", [["run/drain"], ["/a", "/b"]])
 def test_an_address_that_is_no_file_is_refused(move, address):
     with pytest.raises(EverupError, match="is the path of one file on the member itself"):
         move("drain", address=address)
+
+
+def test_no_address_is_refused(move):
+    with pytest.raises(EverupError, match="The list of balancer addresses is empty"):
+        move("drain", address=[])
 
 
 def test_a_missing_folder_is_named(move, tmp_path):
