@@ -9,6 +9,7 @@ import re
 from .._errors import EverupError
 from .._redact import MASK
 
+_DIGITS = re.compile(r"[0-9]{1,5}\Z")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -22,6 +23,11 @@ def told(address: str) -> str:
     _user, at, tail = rest.rpartition("@")
     scheme = _SCHEME.match(rest)
     return f"{head}{scheme[0] if scheme else ''}{MASK}@{tail}" if at else address
+
+
+def is_port(text: str) -> bool:
+    """Return whether a text is the number of a port that something can listen on."""
+    return bool(_DIGITS.match(text)) and 0 < int(text) < 65536
 
 
 def check_address(address: str) -> None:

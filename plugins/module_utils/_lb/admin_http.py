@@ -191,7 +191,9 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def connection_to(url: SplitResult, timeout: float, validate_certs: bool) -> http.client.HTTPConnection:
-    """Return a connection that is not made yet; ValueError when the URL's port is none."""
+    """Return a connection that is not made yet; ValueError when the URL has no host, or its port is none."""
+    if not url.hostname:
+        raise ValueError("its URL has no host")
     if url.scheme == "http":
         return http.client.HTTPConnection(url.hostname, url.port, timeout=timeout)
     context = ssl.create_default_context()

@@ -35,13 +35,13 @@ def check_all(addresses: list[str], url: str | None, validate_certs: bool, timeo
 
 
 def _check(url: str, validate_certs: bool, timeout: float) -> tuple[str, bool]:
-    parts = urlsplit(url)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {"User-Agent": "everup.deploy", "Connection": "close"}
-    if parts.username:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        headers["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
     try:
+        parts = urlsplit(url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if parts.username:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            headers["Authorization"] = "Basic " + base64.b64encode(pair).decode("ascii")
         answer = exchange(connection_to(parts, timeout, validate_certs), timeout, "GET", path, None, headers)
     except ValueError as error:
         return f"DOWN ({error})", False

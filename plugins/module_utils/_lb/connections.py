@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from .._errors import EverupError
+from .addresses import is_port
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _ESTABLISHED = "01"
@@ -27,7 +28,7 @@ def split_address(address: str) -> tuple[str, int]:
         EverupError: it is neither that nor ``[host]:port``, such as the path of a Unix socket.
     """
     host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdigit() or host.startswith("unix"):
+    if not separator or not host or not is_port(port) or host.startswith("unix"):
         raise EverupError(f"The connections to {address!r} cannot be counted: it is not host:port.")
     return host.strip("[]"), int(port)
 
@@ -52,22 +53,32 @@ def established(address: str, processes: set[int] | None = None) -> int:
     return sum(remote in wanted and (ours is None or inode in ours) for _local, remote, inode in _connections())
 
 
+def listening(listen: str) -> tuple:
+    """Return the address, None for any, and the port that something listens on.
+
+    Parameters:
+        listen: ``host:port``; without a host, or with ``*``, on any address of this host.
+
+    Raises:
+        EverupError: it is none of these.
+    """
+    try:
+        host, port = split_address(listen if ":" in listen else f"*:{listen}")
+        return None if host == "*" else _plain(ipaddress.ip_address(host)), port
+    except (EverupError, ValueError):
+        raise EverupError(
+            f"listen {listen!r} is not where an application listens: write host:port with an IP address, or the port, which is a "
+            "number from 1 to 65535."
+        ) from None
+
+
 def accepted(listen: str) -> int:
     """Return how many established connections others have to what listens on ``host:port`` here.
 
-    Parameters:
-        listen: without a host, or with ``*``, on any address of this host.
-
     Raises:
-        EverupError: it is none of these, or this host does not list its connections.
+        EverupError: it is none, as listening() says, or this host does not list its connections.
     """
-    host, port = split_address(listen if ":" in listen else f"*:{listen}")
-    try:
-        at = None if host == "*" else _plain(ipaddress.ip_address(host))
-    except ValueError:
-        raise EverupError(
-            f"{listen!r} is not where an application listens: write host:port with an IP address, or the port."
-        ) from None
+    at, port = listening(listen)
     return sum(local[1] == port and at in (None, local[0]) for local, _remote, _inode in _connections())
 
 

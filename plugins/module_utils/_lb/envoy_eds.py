@@ -109,7 +109,7 @@ def _endpoint(entry: dict) -> Endpoint:
     ours = _ours(entry)
     check = _get(endpoint, "health_check_config", {})
     return Endpoint(
-        name=ours.get("member") or _get(endpoint, "hostname", "") or address,
+        name=_text(ours.get("member")) or _get(endpoint, "hostname", "") or address,
         address=address,
         state=state_of(_get(entry, "health_status", "UNKNOWN")),
         checked=not _get(check, "disable_active_health_check", False),
@@ -134,6 +134,11 @@ def _set_state(entry: dict, state: str, stop_checks: bool) -> None:
 def _ours(entry: dict) -> dict:
     """Return what the endpoint's metadata say to this collection."""
     return _get(_get(entry, "metadata", {}), "filter_metadata", {}).get(METADATA, {})
+
+
+def _text(value) -> str:
+    """Return a name that may have been written as a number."""
+    return "" if value is None else str(value)
 
 
 def _below(fields: dict, name: str) -> dict:

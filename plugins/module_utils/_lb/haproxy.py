@@ -15,7 +15,7 @@ import socket
 import time
 
 from .._errors import EverupError
-from .addresses import told
+from .addresses import is_port, told
 from .base import DRAIN, MAINT, READY, Balancer, Counters, Member
 
 # srv_admin_state is a bit field (enum srv_admin in server-t.h). Maintenance is forced (0x01), inherited from a tracked
@@ -131,6 +131,8 @@ class HAProxy(Balancer):
             raise EverupError(f"Balancer {self.address} did not answer '{command}' within {self.timeout:g} s.") from error
         except OSError as error:
             raise EverupError(f"Balancer {self.address} cannot be reached: {error.strerror or error}.") from error
+        except (TypeError, UnicodeError) as error:  # of a name that IDNA does not allow
+            raise EverupError(f"Balancer {self.address} cannot be reached: no host has such a name.") from error
         if not answer:
             raise EverupError(f"Balancer {self.address} closed the connection without answering '{command}'.")
         return answer.decode("utf-8", "replace")
@@ -218,8 +220,10 @@ def _target(address: str):
     if address.startswith("/"):
         return socket.AF_UNIX, address
     host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdigit():
-        raise EverupError(f"Balancer address {told(address)!r} is neither the path of a Unix socket nor host:port.")
+    if not separator or not host or not is_port(port):
+        raise EverupError(
+            f"Balancer address {told(address)!r} is neither the path of a Unix socket nor host:port, with a port from 1 to 65535."
+        )
     if host.startswith("["):
         return socket.AF_INET6, (host.strip("[]"), int(port))
     return socket.AF_INET, (host, int(port))

@@ -12,6 +12,7 @@ for your target groups": 2 to 10 checks, 5 to 300 s apart).
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -21,7 +22,8 @@ from .._errors import EverupError
 from .addresses import told
 from .base import DRAIN, MAINT, READY, Balancer, Member
 from .checks import check_all
-from .connections import accepted
+from .connections import accepted, listening
+from .options import check_seconds
 
 
 class HealthFlag(Balancer):
@@ -52,12 +54,13 @@ class HealthFlag(Balancer):
 
     def get_member(self, pool: str, name: str) -> Member:
         """Return this host's application; pool and name are the user's own, since nothing here knows them."""
+        state = self._tried(self._state)
         ((text, healthy),) = check_all([self.listen], self.health_url, self.validate_certs, self.timeout)
         return Member(
             pool=pool,
             name=name,
             address=self.listen,
-            state=self._state(),
+            state=state,
             health=text,
             healthy=healthy,
             sessions=accepted(self.listen),
@@ -75,13 +78,20 @@ class HealthFlag(Balancer):
 
     def set_state(self, pool: str, name: str, state: str) -> None:
         self.check_writable(pool)
+        if state != READY:
+            self._tried(self._take_out, state)
+        else:
+            self._tried(self._put_back)
+
+    def _tried(self, act, *arguments):
+        """Return what act() returns; what the system refuses becomes a sentence."""
         try:
-            if state != READY:
-                self._take_out(state)
-            else:
-                self._put_back()
+            return act(*arguments)
         except OSError as error:
-            raise EverupError(f"Balancer {self.address}: {error.filename}: {error.strerror}.") from None
+            raise EverupError(
+                f"Balancer {self.address}: {error.filename}: {error.strerror}. The address must be the path of a file, in a "
+                "folder that this user may write."
+            ) from None
 
     def _take_out(self, state: str) -> None:
         """Set the flag; one that is there already keeps its age, since nothing changes for the balancers."""
@@ -101,6 +111,8 @@ class HealthFlag(Balancer):
         self._opened.unlink(missing_ok=True)
 
     def _state(self) -> str:
+        if self._flag.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._flag))
         flagged, opened = _age(self._flag), _age(self._opened)
         if flagged is None:
             return READY if opened is None or opened >= self.notice_seconds else DRAIN
@@ -115,8 +127,8 @@ def connect(params: dict) -> list[Balancer]:
     addresses = [told(address) for address in params["address"]]
     if len(addresses) != 1 or not addresses[0].startswith("/"):
         raise EverupError(f"The address of a health flag is the path of one file on the member itself, not {addresses!r}.")
-    if params["notice_seconds"] < 0:
-        raise EverupError("notice_seconds must be at least 0.")
+    check_seconds("notice_seconds", params["notice_seconds"], none_is_good=True)
+    listening(params["listen"])
     names = ("listen", "notice_seconds", "health_url", "validate_certs", "connect_timeout")
     return [HealthFlag(params["address"][0], *(params[name] for name in names))]
 

@@ -193,7 +193,7 @@ class Nginx(Balancer):
             raise EverupError(f"Balancer {self.address} cannot be reached: {self.program}: {error.strerror or error}.") from None
         if done.returncode:
             said = " ".join(done.stderr.split())[-1000:]
-            if not Path(self.address).exists():
+            if not os.access(self.address, os.F_OK):
                 raise EverupError(f"Balancer {self.address} cannot be reached: there is no such file on this host.")
             raise EverupError(f"Balancer {self.address} refuses '{shown}': {said}")
         return done.stdout + done.stderr

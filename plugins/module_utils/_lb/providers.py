@@ -9,6 +9,7 @@ from typing import NamedTuple
 from .._errors import EverupError
 from .addresses import check_address
 from .base import Balancer
+from .options import check_health_url, check_seconds
 
 
 class Provider(NamedTuple):
@@ -57,12 +58,14 @@ def required_if() -> list:
 
 
 def connect(params: dict) -> list[Balancer]:
-    """Return the balancers that the module's parameters name; EverupError when an address makes no sense."""
+    """Return the balancers that the module's parameters name; EverupError when an option makes no sense."""
     addresses = list(dict.fromkeys(params["address"]))
     if not addresses:
         raise EverupError("The list of balancer addresses is empty.")
     for address in addresses:
         check_address(address)
+    check_seconds("connect_timeout", params["connect_timeout"])
+    check_health_url(params["health_url"])
     return _code(params["provider"]).connect({**params, "address": addresses})
 
 

@@ -79,9 +79,9 @@ def flag(tmp_path, apps):
 def move(flag, apps):
     """Run lb_member on the member itself."""
 
-    def run(state: str, **options) -> dict:
+    def run(state: str, check_mode: bool = False, **options) -> dict:
         return lb_member.run(
-            {**_options(lb_member, flag, apps), "pool": "shop", "member": "web1", "state": state, **options}, False
+            {**_options(lb_member, flag, apps), "pool": "shop", "member": "web1", "state": state, **options}, check_mode
         )
 
     return run
@@ -238,12 +238,27 @@ def test_no_address_is_refused(move):
         move("drain", address=[])
 
 
+def test_a_flag_that_can_be_no_file_is_refused(move, flag, tmp_path):
+    (tmp_path / "file").touch()
+    (flag.parent / "folder").mkdir()
+    places = {
+        flag.parent / "folder": "Is a directory",
+        tmp_path / "file" / "drain": "Not a directory",
+        flag.parent / ("x" * 300): "File name too long",
+        flag.parent / ("x" * 253): "File name too long",  # with what the module writes beside
+    }
+    for place, why in places.items():
+        for check_mode in (True, False):
+            with pytest.raises(EverupError, match=rf": {why}\. The address must be the path of a file"):
+                move("drain", address=[str(place)], check_mode=check_mode)
+
+
 def test_a_missing_folder_is_named(move, tmp_path):
     with pytest.raises(EverupError, match=r"cannot be reached: the folder .*/nowhere does not exist"):
         move("drain", address=[str(tmp_path / "nowhere" / "drain")])
 
 
-@pytest.mark.parametrize("listen", ["web1:80", "http", "1.2.3:x"])
+@pytest.mark.parametrize("listen", ["web1:80", "http", "1.2.3:x", "127.0.0.1:99999", "99999", "0"])
 def test_where_the_application_listens_must_be_said(move, listen):
-    with pytest.raises(EverupError):
+    with pytest.raises(EverupError, match=rf"^listen '{listen}' is not where an application listens"):
         move("drain", listen=listen)

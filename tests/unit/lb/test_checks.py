@@ -67,8 +67,10 @@ def test_nobody_there_is_down():
     assert check("127.0.0.1:1") == ("DOWN (Connection refused)", False)
 
 
-def test_an_address_that_is_none_is_down():
-    text, healthy = check("unix:/run/app.sock")
+@pytest.mark.parametrize("address", ["unix:/run/app.sock", "[2001:db8::1", "", "web1:99999", "a..b:80"])
+@pytest.mark.parametrize("url", ["http://{address}/health", "https://{address}/health"])
+def test_an_address_that_is_none_is_down(address, url):
+    text, healthy = check(address, url)
     assert text.startswith("DOWN (")
     assert healthy is False
 

@@ -61,7 +61,7 @@ def test_a_host_without_the_tables_says_so(tables):
         established("192.0.2.11:8080")
 
 
-@pytest.mark.parametrize("address", ["unix:/run/x:1", "web1", "web1:http", ":80"])
+@pytest.mark.parametrize("address", ["unix:/run/x:1", "web1", "web1:http", ":80", "web1:99999", "web1:²"])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(EverupError, match="cannot be counted"):
         established(address)

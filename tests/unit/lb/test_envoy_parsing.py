@@ -50,6 +50,14 @@ def entry(text: str, number: int) -> dict:
     return json.loads(text)["resources"][0]["endpoints"][0]["lb_endpoints"][number]
 
 
+@pytest.mark.parametrize("number", [1, 0])
+def test_a_name_that_is_written_as_a_number_is_a_text(number):
+    text = TEXT.replace('"web1"', str(number))
+    assert envoy_eds.endpoints(text, "shop")[0].name == str(number)
+    out = envoy_eds.with_state(text, "shop", str(number), "drain", False)
+    assert envoy_eds.endpoints(out, "shop")[0].state == "drain"
+
+
 def test_endpoints_have_names_addresses_and_states_in_either_spelling():
     found = envoy_eds.endpoints(TEXT, "shop")
     assert [(one.name, one.address, one.state) for one in found] == [
