@@ -80,6 +80,10 @@ class Balancer(ABC):
     def list_members(self, pool: str | None = None) -> list[Member]:
         """Return the members of one pool, or of all pools."""
 
+    def list_names(self) -> list[tuple[str, str]]:
+        """Return pool and name of each member of all pools, which may take less than to look at each."""
+        return [(member.pool, member.name) for member in self.list_members()]
+
     def get_member(self, pool: str, name: str) -> Member:
         """Return one member of one pool."""
         return self.pick(self.list_members(pool), pool, name)

@@ -53,6 +53,14 @@ def established(address: str, processes: set[int] | None = None) -> int:
     return sum(remote in wanted and (ours is None or inode in ours) for _local, remote, inode in _connections())
 
 
+def sessions_of(who: str, address: str, processes: set[int] | None = None) -> int:
+    """Return how many connections this host has to a member, as established() does; an error says whose they are."""
+    try:
+        return established(address, processes)
+    except EverupError as error:
+        raise EverupError(f"{who}: {error}") from None
+
+
 def listening(listen: str) -> tuple:
     """Return the address, None for any, and the port that something listens on.
 

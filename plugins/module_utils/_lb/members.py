@@ -117,10 +117,10 @@ def _places(balancer: Balancer, pool: str, name: str) -> list[_Place]:
     """Return where a member is; EverupError when it is in no pool and every one was asked for."""
     if pool != EVERY_POOL:
         return [_Place(balancer, pool, name, False)]
-    members = balancer.list_members()
-    places = [_Place(balancer, member.pool, name, True) for member in members if member.name == name]
+    names = balancer.list_names()
+    places = [_Place(balancer, found, name, True) for found, member in names if member == name]
     if not places:
-        known = ", ".join(sorted({member.name for member in members})) or "none"
+        known = ", ".join(sorted({member for _pool, member in names})) or "none"
         raise EverupError(f"No pool on balancer {balancer.address} has a member {name}; the members are: {known}.")
     return places
 

@@ -21,13 +21,13 @@ from .._errors import EverupError
 from .addresses import told
 from .base import READY, Balancer, Member
 from .checks import check_all
-from .connections import established
+from .connections import sessions_of
 from .files import check_replaceable, locked, read_text, replace_text
-from .nginx_conf import Server, upstreams
+from .nginx_conf import Server, first_argument, upstreams
 
 _FILE = re.compile(r"(?m)^# configuration file (?P<path>.+):$")
-_PID = re.compile(r"(?m)^\s*pid\s+(?P<path>[^\s;]+)\s*;")
 _COMPILED_PID = re.compile(r"--pid-path=(?P<path>\S+)")
+_COMPILED_PREFIX = re.compile(r"--prefix=(?P<path>\S+)")
 _LOOK_SECONDS = 0.01
 
 
@@ -51,8 +51,20 @@ class Nginx(Balancer):
 
     def list_members(self, pool: str | None = None) -> list[Member]:
         configuration = self._configuration()
+        return self._looked_at(configuration, [(name, server) for _path, name, server in self._servers(configuration, pool)])
+
+    def list_names(self) -> list[tuple[str, str]]:
+        return [(name, server.name) for _path, name, server in self._servers(self._configuration(), None)]
+
+    def get_member(self, pool: str, name: str) -> Member:
+        configuration = self._configuration()
+        servers = [server for _path, _pool, server in self._servers(configuration, pool)]
+        (member,) = self._looked_at(configuration, [(pool, self.pick(servers, pool, name))])
+        return member
+
+    def _looked_at(self, configuration: str, servers: list[tuple[str, Server]]) -> list[Member]:
+        """Return members, each with its pool, as they are now."""
         processes = _children(self._master(configuration))
-        servers = [(name, server) for _path, name, server in self._servers(configuration, pool)]
         addresses = [server.address for _name, server in servers]
         health = check_all(addresses, self.health_url, self.validate_certs, self.timeout)
         return [
@@ -63,7 +75,7 @@ class Nginx(Balancer):
                 state=server.state,
                 health=text,
                 healthy=healthy,
-                sessions=established(server.address, processes),
+                sessions=sessions_of(f"Balancer {self.address}, member {server.name} of pool {name}", server.address, processes),
                 weight=server.weight,
                 backup=server.backup,
             )
@@ -168,8 +180,9 @@ class Nginx(Balancer):
         Raises:
             EverupError: nginx does not run.
         """
-        found = _PID.search(configuration) or _COMPILED_PID.search(self._run("-V"))
-        path = found["path"] if found else "/run/nginx.pid"
+        path = first_argument(configuration, "pid") or _compiled(_COMPILED_PID, self._run("-V"), "/run/nginx.pid")
+        if not path.startswith("/"):
+            path = f"{_compiled(_COMPILED_PREFIX, self._run('-V'), '/usr/local/nginx')}/{path}"
         try:
             pid = int(Path(path).read_text(encoding="ascii"))
             _parent(pid)
@@ -210,6 +223,12 @@ def connect(params: dict) -> list[Balancer]:
 
 def _replaced(text: str, server: Server, line: str) -> str:
     return text[: server.start] + line + text[server.end :]
+
+
+def _compiled(option: re.Pattern, version: str, default: str) -> str:
+    """Return the value of an option that nginx was built with, as ``nginx -V`` tells it."""
+    found = option.search(version)
+    return found["path"] if found else default
 
 
 def _parent(pid: int) -> int:

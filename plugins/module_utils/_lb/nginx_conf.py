@@ -118,6 +118,22 @@ def upstreams(text: str) -> dict[str, list[Server]]:
     return found
 
 
+def first_argument(text: str, directive: str) -> str:
+    """Return the first argument of a directive that stands outside all blocks, empty where there is none."""
+    words: list[str] = []
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup == "word":
+            words.append(token.group())
+        elif token.lastgroup == "symbol":
+            symbol = token.group()
+            if symbol == ";" and not depth and len(words) > 1 and words[0] == directive:
+                return _unquoted(words[1])
+            depth += {"{": 1, "}": -1}.get(symbol, 0)
+            words = []
+    return ""
+
+
 def _server(text: str, words: list[str], start: int, end: int) -> Server:
     address = _unquoted(words[1])
     if not address.startswith("unix:") and not _PORT.search(address):

@@ -20,7 +20,7 @@ from .addresses import told
 from .admin_http import base_url, get_json
 from .base import DRAIN, READY, Balancer, Member
 from .checks import check_all
-from .connections import established
+from .connections import sessions_of
 from .files import check_replaceable, locked, read_text, replace_text
 from .traefik_conf import Server, services, with_state
 
@@ -71,7 +71,7 @@ class Traefik(Balancer):
                     state=_state(server, serving),
                     health=text,
                     healthy=healthy,
-                    sessions=established(server.address),
+                    sessions=sessions_of(f"Balancer {self.address}, member {server.name} of pool {name}", server.address),
                     weight=1 if weight is None else int(weight),
                 )
             )

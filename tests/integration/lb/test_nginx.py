@@ -146,11 +146,34 @@ def test_two_members_of_one_name_are_refused(lb, rig):
     assert path.read_text() == before
 
 
-def test_a_member_behind_a_unix_socket_cannot_be_counted(lb, rig):
+def test_a_member_behind_a_unix_socket_cannot_be_counted_and_keeps_no_other_from_it(lb, rig):
     path = rig.server.upstream_file
     path.write_text(path.read_text().replace("upstream solo {", "upstream solo {\n    server unix:/run/x.sock; # local"))
-    with pytest.raises(EverupError, match=r"connections to 'unix:/run/x\.sock' cannot be counted"):
-        lb.info(rig, pool="solo", health_url=None)
+    for pool in ("solo", None):
+        said = rf"^Balancer {rig.address}, member local of pool solo: The connections to 'unix:/run/x\.sock' cannot be counted"
+        with pytest.raises(EverupError, match=said):
+            lb.info(rig, pool=pool, health_url=None)
+    assert lb.facts(rig, pool="solo")["serving"] is True
+    moved = lb.move(rig, "drain", pool="*")["members"]
+    assert [(member["pool"], member["after"]["state"]) for member in moved] == [("shop", "drain"), ("solo", "drain")]
+
+
+@pytest.mark.parametrize("written", ['"{}"', "{}"])
+def test_the_process_is_found_wherever_pid_stands(lb, rig, written):
+    main = rig.server.config_file
+    path = f"{rig.server.folder}/nginx.pid"
+    before = main.read_text()
+    text = before.replace(f"worker_processes 1;\npid {path};", f"worker_processes 1; pid {written.format(path)};")
+    assert text != before
+    main.write_text(text)
+    assert lb.move(rig, "drain")["changed"] is True
+
+
+def test_a_relative_pid_is_below_the_prefix(lb, rig, program):
+    main = rig.server.config_file
+    main.write_text(main.read_text().replace(f"pid {rig.server.folder}/", "pid "))
+    prefixed = program("-V*", f"echo 'configure arguments: --prefix={rig.server.folder} --with-x' >&2; exit 0")
+    assert lb.facts(rig, nginx_program=prefixed)["state"] == "ready"
 
 
 def test_a_server_that_does_not_run_is_named(lb, rig):

@@ -1,7 +1,7 @@
 """nginx's configuration files: what is a member in them, and what a state looks like."""
 
 import pytest
-from ansible_collections.everup.deploy.plugins.module_utils._lb.nginx_conf import upstreams
+from ansible_collections.everup.deploy.plugins.module_utils._lb.nginx_conf import first_argument, upstreams
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +58,20 @@ def test_what_is_a_member_and_what_is_not():
 def test_how_a_state_is_written(line, state, pending, expected):
     (server,) = upstreams(f"upstream u {{ {line}\n}}")["u"]
     assert server.written(state, pending) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("pid /x/nginx.pid;", "/x/nginx.pid"),
+        ('pid "/x/nginx.pid";', "/x/nginx.pid"),
+        ("worker_processes 1; pid\n'/x/nginx.pid' ;", "/x/nginx.pid"),
+        ("# pid /no;\nevents { pid /no; }\npid /x/nginx.pid; pid /no;", "/x/nginx.pid"),
+        ("events { } error_log pid; ", ""),
+    ],
+)
+def test_where_a_directive_stands_does_not_matter(text, path):
+    assert first_argument(text, "pid") == path
 
 
 @pytest.mark.parametrize(
