@@ -59,6 +59,7 @@ class FilterModule:
             "stays_out": _filter(balancers.stays_out),
             "observed_members": _filter(balancers.observed_members),
             "member_names": _filter(balancers.member_names),
+            "missing_files": _filter(hosts.missing_files),
             "rollout_stops": _filter(hosts.stops),
             "why_back": _filter(hosts.why_back),
             "failure_reason": _filter(hosts.failure_reason),

@@ -56,6 +56,12 @@ options:
     description: With O(to=rolled), every host that must be ready at O(version); the ledger is held against it.
     type: list
     elements: str
+  gone:
+    description: With O(to=rolled_back), hosts that are gone for good and did not go back; kept in the event log.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   soak:
     description: With O(to=contracting), how long the release must have served all traffic, such as V(24h).
     type: str
@@ -216,6 +222,7 @@ ARGUMENT_SPEC = {
     },
     "token": {"type": "int", "no_log": False},
     "hosts": {"type": "list", "elements": "str"},
+    "gone": {"type": "list", "elements": "str", "default": []},
     "soak": {"type": "str", "default": ""},
     "reason": {"type": "str"},
     "schema_version": {"type": "str"},

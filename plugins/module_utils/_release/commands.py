@@ -99,6 +99,7 @@ def _advance(store: Store, params: dict) -> dict:
         reason=params["reason"],
         schema_version=params["schema_version"],
         plan_hash=params["plan_hash"],
+        gone=params["gone"],
     )
     return {**_described(before, after), "token": params["token"]}
 

@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from .versions import is_at_least
 
 # States of a host that an earlier run has left somewhere on its way.
 STRANDED = ("draining", "upgrading", "healthy", "failed")
+_TASKS_FILES = [
+    "rolling_upgrade_smoke_tests",
+    *(f"rolling_upgrade_custom_{step}" for step in ("drain", "ready", "stage", "upgrade", "version", "go_back")),
+]
 _LAST_WORDS = 300  # characters of a failed command's output
 
 
@@ -113,6 +118,27 @@ def why_back(failed_hosts: list, hostvars: Mapping) -> str:
         f"{host} failed: {hostvars[host].get('rolling_upgrade_failure') or 'it went unreachable'}" for host in failed_hosts
     ]
     return f"taken back, since {'; '.join(reasons)}"
+
+
+def missing_files(hosts: list, hostvars: Mapping) -> list[str]:
+    """Return a sentence for each tasks file of the team's own that is not there.
+
+    Ansible counts a host as lost when a file that it includes is missing, and ends the run with its batch, even with exit code 0
+    (ansible-core 2.19). A relative path is Ansible's to find, and not looked at.
+
+    Parameters:
+        hosts: of the release.
+        hostvars: with rolling_upgrade_hooks, rolling_upgrade_smoke_tests and rolling_upgrade_custom_* of each.
+    """
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        variables = hostvars[host]
+        named = {f"rolling_upgrade_hooks.{name}": path for name, path in (variables.get("rolling_upgrade_hooks") or {}).items()}
+        named |= {name: variables.get(name) for name in _TASKS_FILES}
+        for name, path in named.items():
+            if path and Path(str(path)).is_absolute() and not Path(str(path)).is_file():
+                found.setdefault(f"{name} is '{path}', and there is no such file", []).append(host)
+    return [f"{sentence} ({', '.join(of)})" for sentence, of in found.items()]
 
 
 def failure_reason(result: Mapping) -> str:

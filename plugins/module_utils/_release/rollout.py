@@ -207,12 +207,12 @@ def serial(plan: Mapping | None) -> list[int]:
 
 def describe(plan: dict, version: str) -> list[str]:
     """Return the plan as lines for a person."""
+    gone = [f"left as they are, gone for good: {', '.join(plan['gone'])}"] if plan.get("gone") else []
     if not plan["hosts"]:
-        return [f"Nothing to do: {len(plan['finished'])} host(s) are done."]
+        return [f"Nothing to do: {len(plan['finished'])} host(s) are done.", *gone]
     lines = [
         f"batch {batch['number']} ({batch['group']}{', canary' if batch['canary'] else ''}): {', '.join(batch['hosts'])}"
         for batch in plan["batches"]
     ]
     done = [f"done already: {', '.join(plan['finished'])}"] if plan["finished"] else []
-    gone = [f"left as they are, gone for good: {', '.join(plan['gone'])}"] if plan.get("gone") else []
     return [f"{len(plan['hosts'])} host(s) to {version}", *lines, *done, *gone]

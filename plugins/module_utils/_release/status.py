@@ -38,10 +38,10 @@ def status_lines(release_info: dict, migration_info: dict) -> list[str]:
     lines += [f"waits for   {what}" for what in _waits_for(release_info)]
     lines += _downtime_lines(release_info["downtime"])
     if lease and lease["holder"]:
-        left = lease["seconds_left"]
+        left = f"expires in {lease['seconds_left']:.0f} s" if lease["seconds_left"] > 0 else "expired"
         lines.append(
             f"lease       {lease['holder']}, process {lease['holder_process'].get('pid')}, since {lease['taken_at']}, "
-            + ("which is dead: the same command goes on at once" if is_dead else f"expires in {left:.0f} s" if left > 0 else "expired")
+            + ("which is dead: the same command goes on at once" if is_dead else left)
         )
     for host, row in release_info["members"].items():
         versions = f"{row['version_before'] or '?'} -> {row['version_after'] or '?'}"

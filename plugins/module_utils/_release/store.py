@@ -189,6 +189,7 @@ class Store:
         reason: str | None = None,
         schema_version: str | None = None,
         plan_hash: str | None = None,
+        gone: list[str] | None = None,
     ) -> tuple[dict, dict]:
         """Move a release to a state; returns the release before and after.
 
@@ -196,6 +197,7 @@ class Store:
             hosts: for ``rolled``, every host that must be ready at the version.
             reason: kept with the release and in the event.
             schema_version, plan_hash: kept with the release when given.
+            gone: for ``rolled_back``, hosts that are gone for good and did not go back; kept in the event.
 
         Raises:
             LeaseLost: the token is not the newest.
@@ -210,11 +212,12 @@ class Store:
                 states.check_transition(
                     version, before["state"], before["reached"], to, before["contracting_at"] is not None, touched
                 )
-            _check_hosts(version, to, members, hosts)
+            _check_hosts(version, to, members, hosts, gone or [])
             self._write_state(before, to, reason, schema_version, plan_hash)
             if to != before["state"]:
                 clock = {"controller_at": round(time.time(), 3)} if to == "rolled" else {}
-                self.ledger.event(f"release_{to}", before["id"], version, reason=reason, before=before["state"], **clock)
+                left = {"gone": gone} if gone else {}
+                self.ledger.event(f"release_{to}", before["id"], version, reason=reason, before=before["state"], **clock, **left)
             return before, self.find(version)
 
     def _write_state(self, before: dict, to: str, reason: str | None, schema_version, plan_hash) -> None:
@@ -359,7 +362,7 @@ class Store:
             return before, after
 
 
-def _check_hosts(version: str, to: str, members: dict, hosts: list[str] | None) -> None:
+def _check_hosts(version: str, to: str, members: dict, hosts: list[str] | None, gone: list[str]) -> None:
     """Refuse a state that says more about the hosts than the ledger does."""
     reasons = {}
     if to == "rolled":
@@ -367,7 +370,7 @@ def _check_hosts(version: str, to: str, members: dict, hosts: list[str] | None) 
             raise EverupError("hosts is missing: 'rolled' is said of the hosts that must be ready.")
         reasons = states.hosts_not_ready(members, hosts, version)
     elif to == "rolled_back":
-        reasons = states.hosts_not_back(members)
+        reasons = states.hosts_not_back({host: row for host, row in members.items() if host not in gone})
     if reasons:
         named = "; ".join(f"{host} {reason}" for host, reason in reasons.items())
         raise EverupError(

@@ -45,6 +45,14 @@ def test_without_it_the_host_itself_is_asked(gate):
     assert not log.exists()
 
 
+def test_a_host_that_cannot_be_reached_to_ask_fails_who_is_asked_about(driver_for):
+    """Ansible would give that one up as unreachable, with nobody to take it back."""
+    driver = driver_for(rolling_upgrade_strategy="custom", rolling_upgrade_health_command=["true"])
+    run = driver.run("health", rolling_upgrade_health_from="asker.invalid")
+    assert run.code == 2, run.output
+    assert "asker.invalid (rolling_upgrade_health_from) is unreachable, so the health of web1 is not known" in run.flat
+
+
 def test_a_host_of_iis_is_asked_from_the_control_node(driver_for):
     driver = driver_for(rolling_upgrade_strategy="iis", rolling_upgrade_health_tcp="127.0.0.1:1")
     run = driver.run("health", rolling_upgrade_health_timeout=1)

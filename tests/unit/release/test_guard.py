@@ -128,3 +128,12 @@ def test_a_backup_is_no_capacity():
         "pool shop on lb1 would be left with 0 healthy member(s), the floor is 1 (web1 is ready, DOWN; sorry is a backup, UP)"
     ]
     assert capacity_reasons("shop", [member("web1"), member("web2"), sorry], ["web2"], [], 1) == []
+
+
+def test_what_nothing_would_drain_is_refused():
+    assert capacity_reasons("*", THREE, ["web1"], [], 1) == [
+        "rolling_upgrade_pool is '*': the guard has to know which pool it guards, so name one"
+    ]
+    assert capacity_reasons("shop", THREE, ["web3"], [], 1, {"lb1": ["web1", "web2"]}) == [
+        "no balancer is named for member web3 of pool shop"
+    ]

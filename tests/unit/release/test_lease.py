@@ -7,7 +7,8 @@ import sys
 import time
 
 import pytest
-from ansible_collections.everup.deploy.plugins.module_utils._release.lease import LeaseHeld, may_take
+from ansible_collections.everup.deploy.plugins.module_utils._errors import EverupError
+from ansible_collections.everup.deploy.plugins.module_utils._release.lease import LeaseHeld, lease_for, may_take
 from ansible_collections.everup.deploy.plugins.module_utils._release.process import identity, is_dead
 
 ME = {"host": "c1", "boot": "b", "namespace": "n", "pid": 7, "start": 100}
@@ -135,3 +136,21 @@ def test_a_process_that_proc_hides_is_not_dead(tmp_path, child):
     child.kill()
     child.wait()
     assert is_dead(known, proc)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "steps", "expected"),
+    [
+        ("10m", {"drain": 60, "upgrade": "300.0"}, "600s"),
+        ("2s", {"restart": 25}, "85s"),
+        ("10m", {"install": 1800}, "1860s"),
+        ("5m", {}, "300s"),
+    ],
+)
+def test_no_step_outlives_its_lease(ttl, steps, expected):
+    assert lease_for(ttl, steps) == expected
+
+
+def test_a_lease_that_is_no_duration_is_named():
+    with pytest.raises(EverupError, match="rolling_upgrade_lease_ttl: 'banana' is no duration"):
+        lease_for("banana", {})

@@ -186,6 +186,29 @@ def test_back_can_leave_what_is_not_in_a_state():
     assert back(members, "ready")["hosts"] == ["api1"]
 
 
+def test_who_does_not_answer_goes_back_last_and_who_is_gone_stays():
+    members = {name: row("ready") for name in ("web1", "web2", "web9")}
+    found = rollout.candidates(["web"], GROUPS)
+    with pytest.raises(EverupError, match=r"web9 took part .* any more\. .* -e rollback_gone=web9"):
+        rollout.plan_back(found, variables(), members)
+    for gone in (["web9"], "web9", " web9, web8"):
+        plan = rollout.plan_back(found, variables(), members, [], gone)
+        assert (plan["hosts"], plan["gone"], plan["finished"]) == (["web2", "web1"], ["web9"], [])
+        assert "left as they are, gone for good: web9" in rollout.describe(plan, "1")
+    with pytest.raises(EverupError, match="rollback_gone has web1, which the inventory has"):
+        rollout.plan_back(found, variables(), members, [], "web1,web9")
+    silent = variables(web2={"rolling_upgrade_answer": {"unreachable": True}})
+    plan = rollout.plan_back(found, silent, members | {"web3": row("failed")}, [], "web9")
+    assert plan["hosts"][-1] == "web2" and plan["sizes"][-1] == 1 and set(plan["hosts"]) == {"web1", "web2", "web3"}
+    assert plan["group_of"]["web2"] == "web" and plan["version_before"]["web2"] == "1"
+
+
+def test_one_member_of_two_hosts_is_refused():
+    both = looked(lb1=["web1", "web2"])
+    (said,) = balancers.pool_refusals("shop", both, {"lb1": ["web1", "web1"]}, 1)
+    assert said.startswith("Several hosts are member web1 of pool shop")
+
+
 def test_failed_are_those_whose_upgrade_failed_or_that_went_unreachable_in_it():
     left = {"rolling_upgrade_leaving": {"changed": True}}
     hosts = variables(
