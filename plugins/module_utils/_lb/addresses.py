@@ -17,7 +17,7 @@ def told(address: str) -> str:
     """Return an address as it may be shown: without what stands before an ``@``, which may be a user and a password.
 
     All up to the last ``@`` is taken out, since a password may hold any character. A path keeps its own, which leads to Traefik's
-    file in ``/etc/traefik/shop.yml@127.0.0.1:8080``.
+    API in ``/etc/traefik/shop.yml@127.0.0.1:8080``.
     """
     head, rest = _parts(address)
     _user, at, tail = rest.rpartition("@")
@@ -42,10 +42,8 @@ def check_address(address: str) -> None:
 
 
 def _parts(address: str) -> tuple[str, str]:
-    """Return the path that an address begins with, its ``@`` included, and the rest, which is empty where all is a path."""
-    path, at, rest = address.partition("@")
-    if not address.startswith("/"):
-        return "", address
-    # Of a path each '@' is its own, unless what follows is a URL, or has a user with a password.
-    is_url = _SCHEME.match(rest) or ":" in rest.rpartition("@")[0]
-    return (path + at, rest) if is_url else (address, "")
+    """Return the path that an address begins with, its ``@`` included, and the rest; empty without a user and a password."""
+    path, at, rest = address.partition("@") if address.startswith("/") else ("", "", address)
+    # Without a scheme an '@' may be a name's own, as in a path, unless a user and a password stand before it.
+    has_user = _SCHEME.match(rest) or ":" in rest.rpartition("@")[0]
+    return (path + at, rest) if has_user else (address, "")
