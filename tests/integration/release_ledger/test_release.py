@@ -438,13 +438,14 @@ def test_a_ledger_whose_making_is_killed_anywhere_is_made_by_the_next_run(db, mo
 def test_the_guard(db):
     token = opened(db)
     hosts = {"version": "2.4.0", "token": token, "planned": ["web1", "web2"], "alive": ["web1", "web2"]}
-    assert db.guard(**hosts, batch=["web1"]) == {"changed": False}
+    asked_at = time.time()
+    assert asked_at <= db.guard(**hosts, batch=["web1"])["checked_at"] <= time.time()
     with pytest.raises(EverupError, match=r"The batch web2 does not begin: web1 of an earlier batch was not touched") as caught:
         db.guard(**hosts, batch=["web2"])
     assert len(caught.value.details["reasons"]) == 1
-    assert db.guard(**hosts, batch=["web2"], check=True) == {"changed": False}
+    assert db.guard(**hosts, batch=["web2"], check=True)["changed"] is False
     db.record("web1", "ready", token)
-    assert db.guard(**hosts, batch=["web2"]) == {"changed": False}
+    assert db.guard(**hosts, batch=["web2"])["changed"] is False
     with pytest.raises(EverupError, match="web1 of an earlier batch is 'ready'"):
         db.guard(**hosts, batch=["web2"], direction="back")
     with pytest.raises(EverupError, match="balancer lb1 is unreachable"):
