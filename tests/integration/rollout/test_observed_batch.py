@@ -36,7 +36,7 @@ def test_a_host_that_has_gone_back_is_not_judged_with_the_others_of_its_batch(de
     run = deploy.run("release.yml", "-e", json.dumps(OBSERVED))
     deploy.vary()
     assert run.code != 0
-    assert "web1: Restart web1, web2 by its command" in run.flat
+    assert "web1: Restart web1 by its command" in run.flat
     assert "web2: 0 of 0 requests failed (0.0 %); web3: 0 of" in run.flat
     assert "web1, web2: 0 of" not in run.flat
     assert "Record that web1 failed and is taken back" in run.flat
