@@ -154,7 +154,9 @@ class Streams:
     async def _report(self, progress: Path) -> None:
         while True:
             unfinished = progress.with_name(progress.name + ".unfinished")
-            unfinished.write_text(json.dumps({"held": self.held, "sessions": len(self.sessions)}) + "\n", encoding="utf-8")
+            cut = [session for session in self.sessions if session["outcome"] == CUT]
+            seen = {"held": self.held, "sessions": len(self.sessions), "cut": cut}
+            unfinished.write_text(json.dumps(seen) + "\n", encoding="utf-8")
             unfinished.replace(progress)
             await asyncio.sleep(0.2)
 

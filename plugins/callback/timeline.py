@@ -64,7 +64,7 @@ _SETTING = "'file' of [callback_timeline], or EVERUP_TIMELINE_FILE"
 
 
 def _harmless(hook):
-    """Return a hook of Ansible's that raises nothing: whatever a callback raises ends the whole run."""
+    """Return a method that raises nothing: whatever a callback raises ends the whole run."""
 
     @functools.wraps(hook)
     def kept(self, *args, **kwargs) -> None:
@@ -203,7 +203,7 @@ class CallbackModule(CallbackBase):
             return
         try:
             show()
-        except Exception:
+        except (OSError, ValueError):  # a ValueError of a stream that is closed, or cannot write a letter
             self._is_mute = True
 
     def _redraw(self) -> None:
@@ -216,6 +216,7 @@ class CallbackModule(CallbackBase):
             self._put(f"\x1b[{self._drawn}F\x1b[J")
             self._drawn = 0
 
+    @_harmless
     def _draw(self) -> None:
         if self._is_mute or not self._timeline.hosts:
             return

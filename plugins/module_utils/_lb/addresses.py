@@ -9,6 +9,8 @@ import re
 from .._errors import EverupError
 from .._redact import MASK
 
+# What HTTP allows in a URL: anything else could end the request's first line.
+URL_TEXT = re.compile(r"[!-~]+\Z")
 _DIGITS = re.compile(r"[0-9]{1,5}\Z")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

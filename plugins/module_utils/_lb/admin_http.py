@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from .._errors import EverupError
-from .addresses import check_address, told
+from .addresses import URL_TEXT, check_address, told
 
 _PAUSE_SECONDS = 0.05
-# What HTTP allows in a URL: anything else could end the request's first line.
-_URL = re.compile(r"[!-~]+\Z")
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ def _checked(address: str) -> str:
         host, _port = url.hostname, url.port  # a port that is none is a ValueError
     except ValueError:
         url = host = None
-    if not host or url.scheme not in ("http", "https") or url.query or url.fragment or not _URL.match(address):
+    if not host or url.scheme not in ("http", "https") or url.query or url.fragment or not URL_TEXT.match(address):
         raise EverupError(f"Balancer address {told(address)!r} is not an http or https URL, without a query.")
     return address
 

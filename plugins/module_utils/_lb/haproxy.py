@@ -211,7 +211,7 @@ def _member(server: dict, row: dict) -> Member:
         healthy=healthy,
         sessions=int(row["scur"] or 0) + int(row["qcur"] or 0),
         weight=int(row["weight"] or 0),
-        backup=row.get("bck") == "1",
+        backup=row["bck"] == "1",
     )
 
 

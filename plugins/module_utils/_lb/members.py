@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass, replace
 
@@ -66,7 +65,7 @@ def apply_state(
 
     Raises EverupError; its details say what had been changed by then.
     """
-    if math.isnan(interval) or math.isnan(timeout) or interval <= 0 or timeout < 0:
+    if not (interval > 0 and timeout >= 0):  # which is true of no NaN
         raise EverupError("interval must be more than 0 seconds and timeout at least 0.")
     places = [place for found in _on_all(balancers, lambda balancer: _places(balancer, pool, name)) for place in found]
     before = _on_all(places, _Place.look)

@@ -100,7 +100,7 @@ class Nginx(Balancer):
     def set_state(self, pool: str, name: str, state: str) -> None:
         self.get_member(pool, name)
         self.check_writable(pool)
-        (path, _server), *_none = self._of_name(pool, name)
+        path, _server = self._of_name(pool, name)[0]
         with locked(self.address, path.parent, 2 * self.timeout):
             self._change(path, pool, name, state)
 

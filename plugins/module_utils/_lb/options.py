@@ -9,12 +9,10 @@ import re
 from urllib.parse import urlsplit
 
 from .._errors import EverupError
-from .addresses import told
+from .addresses import URL_TEXT, told
 
 MOST_SECONDS = 86400.0  # a day: nobody waits longer, and a socket takes no endless time
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-# What HTTP allows in a URL: anything else could end the request's first line.
-_URL = re.compile(r"[!-~]+\Z")
 
 
 def check_seconds(name: str, seconds: float, none_is_good: bool = False) -> None:
@@ -49,4 +47,4 @@ def _is_url(text: str) -> bool:
             ipaddress.IPv6Address((host or "").partition("%")[0])
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(host) and bool(_URL.match(text))
+    return parts.scheme in ("http", "https") and bool(host) and bool(URL_TEXT.match(text))

@@ -16,6 +16,8 @@ _TASKS_FILES = [
     *(f"rolling_upgrade_custom_{step}" for step in ("drain", "ready", "stage", "upgrade", "version", "go_back")),
 ]
 _LAST_WORDS = 300  # characters of a failed command's output
+# All that ansible.builtin.command says of a program that is not there (ansible-core 2.19).
+_NO_PROGRAM = "Error executing command"
 
 
 def behind(hosts: list, hostvars: Mapping, version: str) -> list[str]:
@@ -156,10 +158,8 @@ def _why_failed(item: Mapping, is_hidden: bool) -> str:
     if is_hidden:
         return "failed; its output is hidden (no_log)"
     said = " ".join(str(item.get("stderr") or item.get("stdout") or "").split())[-_LAST_WORDS:]
-    message = str(item.get("msg") or "no reason given")
-    if message.rstrip(".") == "Error executing command" and item.get(
-        "cmd"
-    ):  # which ansible.builtin.command says of one that is not there
+    message = str(item.get("msg") or item.get("reason") or "no reason given")
+    if message.rstrip(".") == _NO_PROGRAM and item.get("cmd"):
         command = item["cmd"] if isinstance(item["cmd"], str) else " ".join(map(str, item["cmd"]))
-        return f"{message.rstrip('.')} '{command}': is it there, and may this user run it?"
+        return f"{_NO_PROGRAM} '{command}': is it there, and may this user run it?"
     return f"{message} (exit code {item['rc']}): {said}" if item.get("rc") and said else message

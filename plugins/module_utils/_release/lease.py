@@ -1,6 +1,6 @@
 # Copyright: Contributors to the everup.deploy project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Decides who may hold the lease, from its row and what is known of the process that took it."""
+"""Decides who may hold the lease, from its row and what is known of the process that took it, and for how long."""
 
 from __future__ import annotations
 

@@ -110,13 +110,13 @@ def plan_back(
             "name": group["name"],
             "hosts": [host for host in reversed(group["hosts"]) if host in touched and host not in silent],
             "whole": group["hosts"],
-            "last": [host for host in reversed(group["hosts"]) if host in silent],
         }
         for group in reversed(found)
     ]
     finished = sorted(set(members) - set(touched) - set(left))
     before = {host: row["version_before"] for host, row in touched.items()}
-    return {**_completed(groups, hostvars, finished, before, members), "gone": left}
+    last = [(group["name"], host) for group in reversed(found) for host in reversed(group["hosts"]) if host in silent]
+    return {**_completed(groups, hostvars, finished, before, members, last), "gone": left}
 
 
 def _is_silent(answer) -> bool:
@@ -157,11 +157,16 @@ def _pool(variables: Mapping) -> str:
     return f"{pool} on {', '.join(balancers)}" if pool and balancers else pool
 
 
-def _completed(groups: list[dict], hostvars: Mapping, finished: list[str], before: dict, members: Mapping) -> dict:
-    taken = [host for group in groups for host in [*group["hosts"], *group.get("last", [])]]
+def _completed(
+    groups: list[dict], hostvars: Mapping, finished: list[str], before: dict, members: Mapping, last: list = ()
+) -> dict:
+    """Return plan_batches()'s plan with what the playbooks want to know of each host.
+
+    Parameters:
+        last: group and host of those that go alone, behind all others.
+    """
+    taken = [host for group in groups for host in group["hosts"]] + [host for _group, host in last]
     stranded = [host for host in taken if (members.get(host) or {}).get("state") in STRANDED]
-    last = [(group["name"], host) for group in groups for host in group.get("last", [])]
-    groups = [{name: value for name, value in group.items() if name != "last"} for group in groups]
     plan = plan_batches([{**group, "out": stranded + _not_serving(group, hostvars)} for group in _rules(groups, hostvars)])
     for group, host in last:
         plan["batches"].append({"group": group, "number": len(plan["batches"]) + 1, "canary": False, "hosts": [host]})

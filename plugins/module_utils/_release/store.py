@@ -215,9 +215,9 @@ class Store:
             _check_hosts(version, to, members, hosts, gone or [])
             self._write_state(before, to, reason, schema_version, plan_hash)
             if to != before["state"]:
-                clock = {"controller_at": round(time.time(), 3)} if to == "rolled" else {}
-                left = {"gone": gone} if gone else {}
-                self.ledger.event(f"release_{to}", before["id"], version, reason=reason, before=before["state"], **clock, **left)
+                told = {"controller_at": round(time.time(), 3)} if to == "rolled" else {}
+                told |= {"gone": gone} if gone else {}
+                self.ledger.event(f"release_{to}", before["id"], version, reason=reason, before=before["state"], **told)
             return before, self.find(version)
 
     def _write_state(self, before: dict, to: str, reason: str | None, schema_version, plan_hash) -> None:

@@ -17,10 +17,10 @@ STATES = """1
 4 live 1 web1 192.0.2.11 2 1 1 1 - 9090
 
 """
-STAT = """# pxname,svname,qcur,scur,status,weight,iid,sid,check_status,check_code,last_chk,
-live,web1,0,0,MAINT,1,4,1,,,,
-shop,web1,2,57,UP,10,3,1,* L7OK,200,"OK, really",
-shop,web2,0,0,DOWN 1/2,1,3,2,* L7STS,503,,
+STAT = """# pxname,svname,qcur,scur,status,weight,bck,iid,sid,check_status,check_code,last_chk,
+live,web1,0,0,MAINT,1,0,4,1,,,,
+shop,web1,2,57,UP,10,0,3,1,* L7OK,200,"OK, really",
+shop,web2,0,0,DOWN 1/2,1,1,3,2,* L7STS,503,,
 
 """
 
@@ -37,10 +37,11 @@ def test_the_two_answers_are_joined_by_number_and_not_by_order():
     assert [member.weight for member in found] == [10, 1, 1]
     assert [member.health for member in found] == ["UP", "DOWN 1/2 (L7STS 503)", "MAINT"]
     assert [member.serving for member in found] == [True, False, False]
+    assert [member.backup for member in found] == [False, True, False]
 
 
 def test_columns_are_found_by_name_in_any_order():
-    moved = "# sid,iid,weight,status,scur,qcur,pxname,svname\n1,3,5,no check,4,1,shop,web1\n"
+    moved = "# sid,bck,iid,weight,status,scur,qcur,pxname,svname\n1,0,3,5,no check,4,1,shop,web1\n"
     one = haproxy.parse_servers_state(STATES)[:1]
     (member,) = haproxy.members(one, haproxy.parse_stat(moved))
     assert (member.sessions, member.weight, member.health, member.healthy) == (5, 5, "no check", True)

@@ -404,6 +404,13 @@ def test_why_a_task_failed():
     )
     items = [{"msg": "fine"}, {"failed": True, "msg": "no space"}, {"unreachable": True, "msg": "no route"}]
     assert failure_reason({"msg": "One or more items failed", "results": items}) == "no space; no route"
+    assert failure_reason({"reason": "Could not find or access '/h/drain.yml'"}) == "Could not find or access '/h/drain.yml'"
+
+
+@pytest.mark.parametrize("command", ["/opt/none restart", ["/opt/none", "restart"]])
+def test_a_program_that_is_not_there_is_named(command):
+    failed = {"msg": "Error executing command.", "cmd": command, "rc": 2}
+    assert failure_reason(failed) == "Error executing command '/opt/none restart': is it there, and may this user run it?"
 
 
 def test_what_is_hidden_is_not_told():

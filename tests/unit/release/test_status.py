@@ -1,7 +1,11 @@
 """What the status says, and how long the soak lasts yet."""
 
+import subprocess
+import sys
+
 import pytest
 from ansible_collections.everup.deploy.plugins.module_utils._release.commands import soak_left
+from ansible_collections.everup.deploy.plugins.module_utils._release.process import identity
 from ansible_collections.everup.deploy.plugins.module_utils._release.status import status_lines
 
 PHASE = {"current": None, "pending": [], "unfinished": [], "changed_since": [], "missing": []}
@@ -54,6 +58,12 @@ def test_everything():
     ]
     expired = {**lease, "seconds_left": -1}
     assert any(line.endswith("since T2, expired") for line in status_lines({**facts, "lease": expired}, MIGRATIONS))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        killed = identity(child.pid)
+        child.kill()
+    told = status_lines({**facts, "lease": {**lease, "holder_process": killed}}, MIGRATIONS)
+    assert "next        run everup.deploy.rollout again" in told
+    assert f"lease       ann@c1, process {child.pid}, since T2, which is dead: the same command goes on at once" in told
     free = {**lease, "holder": None}
     assert not any(line.startswith("lease") for line in status_lines({**facts, "lease": free}, MIGRATIONS))
 
