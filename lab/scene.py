@@ -139,6 +139,10 @@ class Scene:
         """Return the release that each web server's link points to."""
         return {host: (self._home(host) / "current").readlink().name for host in self.web}
 
+    def log(self, host: str, lines: int = 20) -> str:
+        """Return the end of what the shop on a web server has logged."""
+        return "\n".join((self._home(host) / "log" / "shop.log").read_text(encoding="utf-8").splitlines()[-lines:])
+
     def pool(self, balancer: str) -> dict[str, str]:
         """Return what a balancer says about each member."""
         rows = [line.split(",") for line in self._ask(balancer, "show stat").splitlines()]

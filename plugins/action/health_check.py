@@ -4,25 +4,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import NamedTuple, Optional
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.everup.deploy.plugins.module_utils._app.health import BODY_LIMIT, shown
-
-try:
-    import jmespath
-    from jmespath.exceptions import ArityError, JMESPathError, ParseError, UnknownFunctionError
-except ImportError:
-    jmespath = None
+from ansible_collections.everup.deploy.plugins.plugin_utils.conditions import BadConditionError, compiled, evaluate, unusable
 
 MODULE = "everup.deploy.health_check"
 _PRIVATE = ("_streak", "_window", "_bodies")
-
-
-class BadConditionError(Exception):
-    """The condition can never be evaluated."""
 
 
 class Judge(NamedTuple):
@@ -50,11 +39,8 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": "Unsupported parameter for health_check: _progress."}
         if not questions:
             return self._wait(args, task_vars)
-        if jmespath is None:
-            message = "health_check needs the Python library jmespath on the control node to judge a condition or a version."
-            return {**result, "failed": True, "msg": f"{message} Install it beside ansible-core."}
         try:
-            judges = [_judge(*question) for question in questions]
+            judges = [Judge(option, text, compiled(option, text), version) for option, text, version in questions]
             found = self._wait_for_verdict(args, judges, task_vars)
         except BadConditionError as error:
             return {**result, "failed": True, "msg": str(error)}
@@ -101,49 +87,13 @@ def _questions(args: dict) -> list[tuple]:
     return asked + ([("version_path", str(args.get("version_path") or "version"), version)] if version else [])
 
 
-def _judge(option: str, text: str, version: Optional[str]) -> Judge:
-    try:
-        return Judge(option, text, jmespath.compile(text), version)
-    except JMESPathError as error:
-        raise BadConditionError(_unusable(option, text, error)) from error
-
-
-def _unusable(option: str, text: str, why) -> str:
-    return f"The {option} {text!r} is no usable JMESPath expression: {why}"
-
-
 def _verdict(judges: list[Judge], body: str) -> tuple[bool, str]:
     """Return whether every judge takes a body for good, and if not, why the first did not."""
     for judge in judges:
         try:
             good, why = evaluate(judge.expression, body, judge.version)
         except BadConditionError as error:
-            raise BadConditionError(_unusable(judge.option, judge.text, error)) from error
+            raise BadConditionError(unusable(judge.option, judge.text, error)) from error
         if not good:
             return False, why
     return True, ""
-
-
-def evaluate(expression, body: str, version: Optional[str] = None) -> tuple[bool, str]:
-    """Return whether a compiled condition is true of a body, or gives a version where there is one, and if not, why.
-
-    Raises:
-        BadConditionError: it can be true of no body at all.
-    """
-    what = "condition" if version is None else "version"
-    try:
-        value = expression.search(json.loads(body))
-    except (UnknownFunctionError, ArityError, ParseError) as error:
-        raise BadConditionError(f"{error}. The last body was: {shown(body)}") from error
-    except JMESPathError as error:
-        return False, f"the {what} cannot be evaluated: {error}"
-    except ValueError:
-        large = len(body.encode("utf-8", "replace")) >= BODY_LIMIT
-        return False, f"the {what} cannot be evaluated: the body is {'too large' if large else 'no JSON'}"
-    if version is not None:
-        said = value if isinstance(value, str) else json.dumps(value)
-        good = value is not None and said == version
-        return good, "" if good else f"the version is {shown(said)}"
-    # What JMESPath itself takes for false.
-    true = value is not None and value is not False and value not in ("", [], {})
-    return true, "" if true else f"the condition is {json.dumps(value)}"

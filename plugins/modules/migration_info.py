@@ -47,6 +47,12 @@ engine:
   description: The database engine.
   type: str
   returned: success
+exists:
+  description:
+    - Whether the database is there. It is false only of a file of SQLite, which M(everup.deploy.migration) would make.
+  type: bool
+  returned: success
+  version_added: 0.2.0
 server_version:
   description: The server's version as it says it itself.
   type: str

@@ -275,14 +275,15 @@ def inform(params: dict) -> dict:
     """Say per phase what is applied, pending, changed since, failed and missing; changes nothing.
 
     Returns:
-        engine, server_version, driver, capabilities, settings, ledger (whether it exists), one entry a phase, repeatable,
-        families and backfills.
+        engine, exists (the database), server_version, driver, capabilities, settings, ledger (whether it exists), one entry a
+        phase, repeatable, families and backfills.
     """
     db = connect(params)
     try:
         project = Project(db, params)
         return {
             "engine": db.name,
+            "exists": db.exists(),
             "server_version": db.server_version(),
             "driver": db.driver(),
             "capabilities": db.capabilities(),

@@ -155,7 +155,7 @@ def test_info_tells_everything(db):
     db.write("2_two.sql", "INSERT INTO log VALUES ('TWO')")
     db.write("12_bad.sql", "nonsense")
     facts = db.inform()
-    assert (facts["ledger"], facts["engine"]) == (True, db.options["engine"])
+    assert (facts["exists"], facts["ledger"], facts["engine"]) == (True, True, db.options["engine"])
     assert re.match(r"\d+\.\d+", facts["server_version"])
     expand = facts["expand"]
     assert (expand["current"], expand["missing"]) == ("3", ["expand/3_gone.sql"])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -34,23 +35,72 @@ def hook(tmp_path):
 
 def test_settings_that_would_strand_a_host_are_refused_by_the_preflight(deploy, hook):
     before = deploy.snapshot()
+    odd = hook({"name": "Odd", "ansible.builtin.comand": "true"})
+    typed = {"drain_on_timeout": "procede", "ready_timeout": "1m"}
+    bounds = {"ready_timeout": -5, "health_consecutive": 0, "balancers": []}
+    gate = {"health_url": "127.0.0.1/health", "health_condition": "status = 'ok'"}
     for settings, said in (
-        ({"rolling_upgrade_drain_on_timeout": "procede"}, "rolling_upgrade_drain_on_timeout must be one of"),
-        ({"rolling_upgrade_ready_timeout": "1m"}, "rolling_upgrade_ready_timeout"),
-        ({"rolling_upgrade_ready_timeout": -5}, "rolling_upgrade_ready_timeout must be 0 or more"),
-        ({"rolling_upgrade_health_consecutive": 0}, "rolling_upgrade_health_consecutive must be more than 0"),
-        ({"rolling_upgrade_health_url": "127.0.0.1/health"}, "must begin with http:// or https://"),
-        ({"rolling_upgrade_member": "web1"}, "Several hosts are member web1 of pool shop"),
-        ({"rolling_upgrade_balancers": []}, "rolling_upgrade_balancers is empty"),
-        ({"rolling_upgrade_hooks": {"before_ready": "/nonexistent/hook.yml"}}, "/nonexistent/hook.yml"),
+        (typed, ["rolling_upgrade_drain_on_timeout must be one of", "rolling_upgrade_ready_timeout"]),
         (
-            {"rolling_upgrade_hooks": {"before_ready": hook({"name": "Odd", "ansible.builtin.comand": "true"})}},
-            "ansible.builtin.comand",
+            bounds,
+            ["ready_timeout must be 0 or more", "health_consecutive must be more than 0", "rolling_upgrade_balancers is empty"],
         ),
+        (
+            gate,
+            [
+                "must begin with http:// or https://",
+                "The rolling_upgrade_health_condition \"status = 'ok'\" is no usable JMESPath",
+            ],
+        ),
+        ({"member": "web1"}, ["Several hosts are member web1 of pool shop"]),
+        ({"hooks": {"before_ready": "/nonexistent/hook.yml"}}, ["/nonexistent/hook.yml"]),
+        ({"hooks": {"before_ready": odd}}, ["ansible.builtin.comand"]),
     ):
-        run = deploy.run("everup.deploy.preflight", "-e", json.dumps(settings))
+        run = deploy.run(
+            "everup.deploy.preflight", "-e", json.dumps({f"rolling_upgrade_{name}": settings[name] for name in settings})
+        )
+        assert run.code != 0, settings
+        for words in said:
+            assert words in run.flat, run.output[-3000:]
+    assert deploy.snapshot() == before
+
+
+def test_a_path_without_a_database_is_refused_and_none_is_made(deploy, tmp_path):
+    before, path = deploy.snapshot(), tmp_path / "shop.sqlit"
+    for name in ("login_db", "db"):
+        run = deploy.run("release.yml", "-e", json.dumps({"everup_database": {"engine": "sqlite", name: str(path)}}))
+        assert run.code != 0
+        assert f"There is no SQLite database {path}: correct login_db, or, for an application that is new" in run.flat
+        assert not path.exists()
+        assert deploy.snapshot() == before
+    path.touch()
+    run = deploy.run(
+        "everup.deploy.preflight", "-e", json.dumps({"everup_database": {"engine": "sqlite", "login_db": str(path)}})
+    )
+    assert run.code == 0, run.output[-4000:]
+
+
+def test_a_repository_that_cannot_give_the_version_is_refused_by_the_preflight(deploy, tmp_path):
+    before = deploy.snapshot()
+    person = ("-c", "user.name=shop", "-c", "user.email=shop@example.com")
+    for words in (("init", "-q"), (*person, "commit", "-qm", "first", "--allow-empty"), ("tag", f"v{NEW}")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+    git = {"rolling_upgrade_strategy": "git", "rolling_upgrade_git_repo": str(tmp_path)}
+    closed = f"http://shop:s3cret@127.0.0.1:{free_port()}/shop.git"
+    for settings, said in (
+        ({}, f"rolling_upgrade_git_ref is '{NEW}', and the repository has no such tag or branch"),
+        (
+            {"rolling_upgrade_git_repo": str(tmp_path / "none")},
+            "rolling_upgrade_git_repo cannot be read on the controller: fatal: ",
+        ),
+        ({"rolling_upgrade_git_repo": closed}, "rolling_upgrade_git_repo cannot be read on the controller: fatal: "),
+    ):
+        run = deploy.run("everup.deploy.preflight", "-vvv", "-e", json.dumps({**git, **settings}))
         assert run.code != 0, settings
         assert said in run.flat, run.output[-3000:]
+        assert "s3cret" not in run.output
+    run = deploy.run("everup.deploy.preflight", "-e", json.dumps({**git, "rolling_upgrade_git_ref": f"v{NEW}"}))
+    assert run.code == 0, run.output[-4000:]
     assert deploy.snapshot() == before
 
 

@@ -277,6 +277,10 @@ class Engine(ABC):
         """
         return table
 
+    def exists(self) -> bool:
+        """Return whether the database is there: a server has refused the connection where it is not."""
+        return True
+
     @abstractmethod
     def server_version(self) -> str:
         """Return the server's version as text."""

@@ -277,6 +277,9 @@ class SqliteEngine(Engine):
         """Count: SQLite reads its smallest index for it, and nobody else keeps a number."""
         return self.query(f"SELECT count(*) AS n FROM {self.table_of_user(table)}")[0]["n"]
 
+    def exists(self) -> bool:
+        return self._path.is_file()
+
     def server_version(self) -> str:
         return sqlite3.sqlite_version
 
