@@ -14,7 +14,13 @@ from lab.load_process import LoadProcess
 
 OLD, NEW = "1.0.0", "2.0.0"
 UP = {"web1": "UP", "web2": "UP"}
-OBSERVED = {"rolling_upgrade_observe_seconds": 2, "rolling_upgrade_observe_interval": 1, "rolling_upgrade_observe_requests": 30}
+# Whatever a busy machine makes of response times, and of the load.
+OBSERVED = {
+    "rolling_upgrade_observe_seconds": 2,
+    "rolling_upgrade_observe_interval": 1,
+    "rolling_upgrade_observe_requests": 10,
+    "rolling_upgrade_observe_max_slowdown": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +78,9 @@ def test_errors_that_only_users_see_take_every_host_back(deploy, smoke_tests, tm
     with LoadProcess(deploy.site.url, tmp_path, rate=60.0):
         run = deploy.run("release.yml", *settings(smoke_tests, **OBSERVED))
     assert run.code != 0
-    assert "more than 1 % more requests fail: web2: " in run.flat
+    assert "more than 1 % more requests fail: web2: " in run.flat, run.output[-6000:]
     assert "; web1: 0 of " in run.flat
+    assert "template error" not in run.flat
     assert "Every host serves the version before again" in run.flat
     assert smoke_tests.read_text().splitlines() == [f"web1 {OLD}", f"web1 {NEW}"]
     ledger = deploy.ledger()
