@@ -44,12 +44,17 @@ def may_take(row: dict, process: dict, seconds_left: float, dead_token: int | No
     )
 
 
-def lease_for(ttl: str, steps: Mapping) -> str:
-    """Return for how long a lease must be taken so that no step outlives it, as a duration.
+def lease_for(ttl: str, bounds: Mapping) -> str:
+    """Return for how long a host's lease must be taken so that no step outlives it, as a duration.
+
+    Bringing a version to the host is no such step: that touches nothing that serves, and a run whose lease is gone by then stops
+    before the drain.
 
     Parameters:
         ttl: for how long it is taken at least.
-        steps: how many seconds each step may take before it is renewed.
+        bounds: in seconds, what may take as long for the host: ``drain`` and ``ready`` on a balancer, ``notice`` until a balancer
+            takes note of a health flag, ``restart``, also each of the team's own tasks, ``install``, ``health`` and ``warm_up``;
+            and how many ``balancers`` it has, and ``own_tasks`` between drain and ready.
 
     Raises:
         EverupError: ttl is no duration.
@@ -58,5 +63,11 @@ def lease_for(ttl: str, steps: Mapping) -> str:
         least = parse_duration(ttl)
     except ValueError as error:
         raise EverupError(f"rolling_upgrade_lease_ttl: {error}.") from None
-    longest = max((float(seconds) for seconds in steps.values()), default=0.0)
+    of = {name: float(value) for name, value in bounds.items()}
+    balancers = max(of["balancers"], 1)
+    drain, ready = (balancers * (of[step] + of["notice"]) for step in ("drain", "ready"))
+    change = of["restart"] + of["install"] + of["health"] + of["warm_up"]
+    # From one renewal to the next: a hook and the drain; the team's own tasks and the upgrade; a hook and the way into the
+    # pool; or all of the way back.
+    longest = max(of["restart"] + drain, of["restart"] * of["own_tasks"] + change, of["restart"] + ready, drain + change + ready)
     return f"{max(least, longest + _SPARE_SECONDS):.0f}s"

@@ -138,19 +138,26 @@ def test_a_process_that_proc_hides_is_not_dead(tmp_path, child):
     assert is_dead(known, proc)
 
 
+NOTHING = dict.fromkeys(("drain", "ready", "notice", "restart", "install", "health", "warm_up", "own_tasks", "balancers"), 0)
+
+
 @pytest.mark.parametrize(
-    ("ttl", "steps", "expected"),
+    ("ttl", "bounds", "seconds"),
     [
-        ("10m", {"drain": 60, "upgrade": "300.0"}, "600s"),
-        ("2s", {"restart": 25}, "85s"),
-        ("10m", {"install": 1800}, "1860s"),
-        ("5m", {}, "300s"),
+        ("5m", {}, 300),
+        ("10m", {"drain": 60, "ready": "30.0"}, 600),
+        ("2s", {"drain": 100, "balancers": 2}, 60 + 200),
+        ("2s", {"ready": 100, "notice": 30, "balancers": 2}, 60 + 2 * (100 + 30) + 2 * 30),  # the way back, with a drain
+        ("2s", {"drain": 100, "restart": 500}, 60 + 500 + 100),
+        ("2s", {"ready": 100, "restart": 500}, 60 + 500 + 100),
+        ("2s", {"restart": 500, "own_tasks": 3, "health": 20, "warm_up": 7, "drain": 50}, 60 + 4 * 500 + 20 + 7),
+        ("2s", {"drain": 100, "ready": 90, "restart": 50, "install": 1800, "health": 20, "warm_up": 7}, 60 + 190 + 1850 + 27),
     ],
 )
-def test_no_step_outlives_its_lease(ttl, steps, expected):
-    assert lease_for(ttl, steps) == expected
+def test_no_step_outlives_its_lease(ttl, bounds, seconds):
+    assert lease_for(ttl, {**NOTHING, **bounds}) == f"{seconds}s"
 
 
 def test_a_lease_that_is_no_duration_is_named():
     with pytest.raises(EverupError, match="rolling_upgrade_lease_ttl: 'banana' is no duration"):
-        lease_for("banana", {})
+        lease_for("banana", NOTHING)
